@@ -1,0 +1,1 @@
+"""Apps: customer service, content generation and the console, served through the gateway's port."""

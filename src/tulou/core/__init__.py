@@ -1,0 +1,1 @@
+"""The ground floor: types, settings, errors, stages, state and telemetry that every storey shares."""

@@ -1,0 +1,299 @@
+"""`tulou.toml`, typed: one frozen model per section, and one clear sentence for whatever is wrong with it.
+
+Each part of Tulou is given its own section, never the whole tree. Unknown keys are refused, because a misspelt setting
+that is silently ignored costs a night.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from tulou.core.errors import SettingsError
+from tulou.core.types import Task
+
+FILE_NAME = "tulou.toml"
+
+SensitiveAction = Literal["mask", "drop", "tokenize", "keep"]
+Balance = Literal["round_robin", "least_connections"]
+
+_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+class ProjectSettings(Section):
+    name: str = Field("tulou", pattern=_NAME)
+    languages: tuple[Literal["zh", "en"], ...] = ("zh", "en")
+
+
+class SourceSettings(Section):
+    """Where one kind of records comes from."""
+
+    name: str = Field(pattern=_NAME)
+    url: str = Field(min_length=1)  # glob relative to the project folder, or URL
+    text: tuple[str, ...] = ()  # columns joined into the record's text; empty: all of a file, or every column of a table
+    label: str | None = None  # column a classifier learns
+    subject_id: str | None = None  # column that names the person a record is about
+    index: bool | None = None  # whether answers may quote it; by default every source without a label
+
+    @property
+    def is_indexed(self) -> bool:
+        return self.label is None if self.index is None else self.index
+
+
+class CleanSettings(Section):
+    near_duplicate_similarity: float = Field(0.8, gt=0, le=1)  # Jaccard on shingles; 1 keeps all but exact copies
+    min_chars: int = Field(4, ge=0)  # shorter records are dropped
+    max_symbol_ratio: float = Field(0.5, gt=0, le=1)  # of characters that are neither letters, digits nor spaces
+    sensitive: dict[str, SensitiveAction] = Field(
+        default_factory=lambda: {"phone": "mask", "id_card": "mask", "bank_card": "mask", "email": "mask"}
+    )
+
+    @field_validator("sensitive")
+    @classmethod
+    def _actions_we_have(cls, value: dict[str, str]) -> dict[str, str]:
+        known = ("phone", "id_card", "bank_card", "email")
+        for kind in value:
+            if kind not in known:
+                raise ValueError(f"unknown kind of sensitive data {kind!r}; choose from {', '.join(known)}")
+        return value
+
+
+class DataSettings(Section):
+    engine: Literal["local"] = "local"
+    store: str = ".tulou/store"
+    search: str = ".tulou/search"
+    state: str = "sqlite:///.tulou/state.db"
+    source: tuple[SourceSettings, ...] = ()
+    clean: CleanSettings = CleanSettings()
+    passage_chars: int = Field(400, ge=50)  # longest passage; sentences are kept whole where they fit
+
+    @model_validator(mode="after")
+    def _names_are_unique(self) -> DataSettings:
+        names = [source.name for source in self.source]
+        if doubled := {name for name in names if names.count(name) > 1}:
+            raise ValueError(f"two sources are called {sorted(doubled)[0]!r}; give each its own name")
+        return self
+
+
+class ModelSettings(Section):
+    """One model to make. Zero or empty training values mean: the task's own default."""
+
+    task: Task
+    base: str = "minilm"  # "minilm", "scratch", a folder, or a Hugging Face id
+    source: str | None = None  # classify: the labelled source; chat: the knowledge source, by default every indexed one
+    epochs: int = Field(0, ge=0)
+    batch_size: int = Field(0, ge=0)
+    learning_rate: float = Field(0.0, ge=0)
+    max_tokens: int = Field(0, ge=0)  # longest example; the context length for `scratch`
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _task_fits(self) -> ModelSettings:
+        if self.task == "classify" and self.source is None:
+            raise ValueError("task 'classify' needs source = the name of a [[data.source]] with a label column")
+        if self.base == "scratch" and self.task != "chat":
+            raise ValueError(f"base 'scratch' is for task 'chat' only, not {self.task!r}")
+        return self
+
+
+class CompressSettings(Section):
+    methods: tuple[Literal["int8"], ...] = ("int8",)
+    max_accuracy_loss: float = Field(0.005, ge=0, le=1)
+
+
+class ReplicaSettings(Section):
+    min: int = Field(2, ge=1)
+    max: int = Field(10, ge=1)
+    target_cpu: float = Field(0.7, gt=0, le=1)
+
+    @model_validator(mode="after")
+    def _min_below_max(self) -> ReplicaSettings:
+        if self.min > self.max:
+            raise ValueError(f"min {self.min} is above max {self.max}")
+        return self
+
+
+class ServiceSettings(Section):
+    listen: str = "127.0.0.1:8000"
+    balance: Balance = "least_connections"
+    replicas: ReplicaSettings = ReplicaSettings()
+    timeout_s: float = Field(60.0, gt=0)  # for one whole request
+    max_body_bytes: int = Field(4 << 20, gt=0)
+
+    @field_validator("listen")
+    @classmethod
+    def _host_and_port(cls, value: str) -> str:
+        host, _, port = value.rpartition(":")
+        if not host or not port.isdigit() or not 0 <= int(port) < 65536:
+            raise ValueError(f"{value!r} is not HOST:PORT, such as 127.0.0.1:8000")
+        return value
+
+    @property
+    def host(self) -> str:
+        return self.listen.rpartition(":")[0].strip("[]")
+
+    @property
+    def port(self) -> int:
+        return int(self.listen.rpartition(":")[2])
+
+
+class RolloutSettings(Section):
+    steps: tuple[float, ...] = (0.05, 0.25, 0.5, 1.0)
+    min_success_rate: float = Field(0.99, ge=0, le=1)
+    max_p99_ms: float = Field(1500, gt=0)
+
+
+class SupportSettings(Section):
+    """[apps.support]"""
+
+    model: str = "assistant"  # the chat model that phrases answers
+    intents: str | None = "intents"  # the classifier that names the customer's intent; left out if no such model exists
+    top_k: int = Field(4, ge=1, le=20)  # passages given to the model and shown as sources
+    max_answer_tokens: int = Field(96, ge=1)
+    contact_zh: str = "人工客服"  # who is offered when nothing fits
+    contact_en: str = "a colleague"
+
+
+class ContentSettings(Section):
+    """[apps.content]"""
+
+    model: str = "assistant"
+    templates: str = "content"  # folder of the project with one file per template
+    max_answer_tokens: int = Field(160, ge=1)
+
+
+class AppsSettings(Section):
+    support: SupportSettings = SupportSettings()
+    content: ContentSettings = ContentSettings()
+
+
+class ExamSettings(Section):
+    """Questions kept out of all training data, with the documents that answer them."""
+
+    questions: str = "exam/questions.jsonl"
+    off_topic: str = "exam/off_topic.jsonl"
+
+
+class Settings(Section):
+    """All of `tulou.toml`. `models` is the [model.NAME] tables; [model.compress] is taken out of them."""
+
+    project: ProjectSettings = ProjectSettings()
+    data: DataSettings = DataSettings()
+    models: dict[str, ModelSettings] = Field(default_factory=dict)
+    compress: CompressSettings = CompressSettings()
+    service: ServiceSettings = ServiceSettings()
+    rollout: RolloutSettings = RolloutSettings()
+    apps: AppsSettings = AppsSettings()
+    exam: ExamSettings = ExamSettings()
+
+    @model_validator(mode="after")
+    def _references_exist(self) -> Settings:
+        sources = {source.name: source for source in self.data.source}
+        for name, model in self.models.items():
+            if not re.match(_NAME, name):
+                raise ValueError(f"model name {name!r} may hold only letters, digits, '.', '_' and '-'")
+            if model.source is not None and model.source not in sources:
+                have = ", ".join(sources) or "none"
+                raise ValueError(f"model.{name}.source {model.source!r} is no [[data.source]]; there are: {have}")
+            if model.task == "classify" and model.source and sources[model.source].label is None:
+                raise ValueError(f"model.{name} learns from source {model.source!r}, which names no label column")
+        return self
+
+    @property
+    def encoder(self) -> str:
+        """Name of the model that makes search vectors."""
+        return next(name for name, model in self.models.items() if model.task == "embed")
+
+
+def load_settings(project: Path) -> Settings:
+    """Read `tulou.toml` in the folder `project`.
+
+    Raises `SettingsError` with one sentence that names the file, the key and what would be right.
+    """
+    path = project / FILE_NAME
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise SettingsError(
+            f"{path} does not exist; make a project with `tulou init DIR --template shop` or pass --project DIR"
+        ) from None
+    except (OSError, UnicodeDecodeError) as err:
+        raise SettingsError(f"{path} cannot be read: {err}") from err
+    except tomllib.TOMLDecodeError as err:
+        raise SettingsError(f"{path} is not valid TOML: {err}") from err
+    return parse_settings(raw, where=str(path))
+
+
+def parse_settings(raw: dict[str, Any], where: str = FILE_NAME) -> Settings:
+    tables = dict(raw)
+    models = tables.pop("model", {})
+    if not isinstance(models, dict):
+        raise SettingsError(f"{where}: [model.NAME] must be a table")
+    models = dict(models)
+    if "compress" in models:
+        tables["compress"] = models.pop("compress")
+    if not any(isinstance(model, dict) and model.get("task") == "embed" for model in models.values()):
+        models["encoder"] = {"task": "embed", "base": "minilm"}  # search always needs vectors
+    tables["models"] = models
+    try:
+        return Settings.model_validate(tables)
+    except ValidationError as err:
+        raise SettingsError(f"{where}: {_first_problem(err)}") from err
+
+
+def _first_problem(err: ValidationError) -> str:
+    problem = err.errors(include_url=False)[0]
+    path = [part for part in problem["loc"] if not (isinstance(part, str) and part.startswith("function-"))]
+    key = _spelled_as_in_file(path)
+    if problem["type"] == "extra_forbidden":
+        known = _keys_at(path[:-1])
+        close = difflib.get_close_matches(str(path[-1]), known, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"known here: {', '.join(sorted(known))}"
+        return f"unknown key {key!r}; {hint}"
+    if problem["type"] == "missing":
+        return f"key {key!r} is missing"
+    message = problem["msg"].removeprefix("Value error, ")
+    shown = "" if isinstance(problem["input"], dict | BaseModel) or not key else f" (it is {problem['input']!r})"
+    return f"{key}: {message}{shown}" if key else message
+
+
+def _spelled_as_in_file(path: list[int | str]) -> str:
+    spelled = ""
+    for part in path:
+        spelled += f"[{part}]" if isinstance(part, int) else f".{part}"
+    spelled = spelled.lstrip(".")
+    if spelled.startswith("models"):
+        return "model" + spelled.removeprefix("models")
+    return "model." + spelled if spelled.split(".")[0] == "compress" else spelled
+
+
+def _keys_at(path: list[int | str]) -> list[str]:
+    """Keys allowed in the section that `path` leads to, in the file's spelling."""
+    section: type[BaseModel] = Settings
+    for part in path:
+        if isinstance(part, int):
+            continue
+        field = section.model_fields.get(part)
+        if field is None:  # a [model.NAME] table
+            continue
+        section = _section_of(field.annotation) or section
+    keys = list(section.model_fields)
+    return [{"models": "model"}.get(key, key) for key in keys if not (section is Settings and key == "compress")]
+
+
+def _section_of(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for inner in getattr(annotation, "__args__", ()):
+        if found := _section_of(inner):
+            return found
+    return None

@@ -1,0 +1,269 @@
+"""Stages: pure functions of their inputs and settings, run once and never half.
+
+A stage's fingerprint (upstream fingerprints, settings, raw inputs, source code) names its output folder. The work is
+written beside it and renamed when whole, so a kill leaves either the finished folder or none; a second run finds the
+folder and skips. What a stage wants to survive a kill (checkpoints) goes into `context.scratch`, which stays until the
+stage is done. The price is disk: old outputs are kept for one more run, then pruned.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import importlib.util
+import json
+import os
+import resource
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any, Protocol
+
+from tulou.core.errors import BusyError, DiskFullError, TulouError
+from tulou.core.progress import Progress
+
+MANIFEST = "stage.json"
+Summary = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class StageContext:
+    """What a running stage may touch."""
+
+    out: Path  # empty folder; becomes the stage's output when the function returns
+    scratch: Path  # survives a kill, removed after success
+    inputs: Mapping[str, Path]  # output folder of each upstream stage, by name
+    fingerprint: str
+    progress: Progress
+
+
+@dataclass(frozen=True)
+class Stage:
+    name: str  # "collect.knowledge"; also a folder name
+    run: Callable[[StageContext], Summary]
+    inputs: tuple[str, ...] = ()
+    settings: Any = None  # JSON-able: whatever changes the output
+    raw: Callable[[], str] | None = None  # digest of inputs from outside, such as source files
+    code: tuple[str, ...] = ()  # modules or packages whose source is part of the fingerprint
+    title: str = ""
+
+
+@dataclass(frozen=True)
+class StageResult:
+    name: str
+    title: str
+    fingerprint: str
+    path: Path
+    summary: Summary
+    seconds: float
+    peak_rss_bytes: int
+    finished_at: float
+    is_cached: bool = False
+
+
+class Watcher(Protocol):
+    """Told what happens to each stage, as it happens."""
+
+    def started(self, stage: Stage, index: int, total: int) -> None: ...
+
+    def finished(self, result: StageResult, index: int, total: int) -> None: ...
+
+
+@dataclass
+class Pipeline:
+    """Stages in an order in which each comes after its inputs, and the folder that holds their outputs."""
+
+    stages: Sequence[Stage]
+    root: Path
+    clock: Callable[[], float] = field(default=time.time)
+
+    def run(self, progress: Progress, watcher: Watcher, until: str | None = None) -> list[StageResult]:
+        """Run what is not there yet.
+
+        Raises `BusyError` if another run holds the project, `DiskFullError` when space ends, and whatever the stage
+        itself raises; finished stages stay finished.
+        """
+        stages = self._up_to(until)
+        results: dict[str, StageResult] = {}
+        with exclusive_run(self.root):
+            for index, stage in enumerate(stages, 1):
+                fingerprint = self._fingerprint(stage, results)
+                result = self._finished(stage, fingerprint)
+                if result is None:
+                    watcher.started(stage, index, len(stages))
+                    result = self._execute(stage, fingerprint, results, progress)
+                watcher.finished(result, index, len(stages))
+                results[stage.name] = result
+            if until is None:
+                self._remember(results)
+        return list(results.values())
+
+    def latest(self) -> dict[str, StageResult]:
+        """What the last complete run produced, by stage name; empty before the first."""
+        chosen = read_json(self.root / "latest.json") or {}
+        found = {}
+        for name, fingerprint in chosen.get("stages", {}).items():
+            manifest = read_json(self.root / name / fingerprint / MANIFEST)
+            if manifest:
+                found[name] = _result(self.root / name / fingerprint, manifest)
+        return found
+
+    def _up_to(self, until: str | None) -> Sequence[Stage]:
+        if until is None:
+            return self.stages
+        matching = [i for i, stage in enumerate(self.stages) if stage.name == until or stage.name.split(".")[0] == until]
+        if not matching:
+            names = ", ".join(stage.name for stage in self.stages)
+            raise TulouError(f"unknown stage {until!r}; choose from {names}")
+        wanted = {self.stages[i].name for i in matching}
+        for stage in reversed(self.stages[: matching[-1] + 1]):
+            if stage.name in wanted:
+                wanted.update(stage.inputs)
+        return [stage for stage in self.stages if stage.name in wanted]
+
+    def _fingerprint(self, stage: Stage, done: Mapping[str, StageResult]) -> str:
+        parts = {
+            "name": stage.name,
+            "inputs": {name: done[name].fingerprint for name in stage.inputs},
+            "settings": stage.settings,
+            "raw": stage.raw() if stage.raw else None,
+            "code": {module: code_digest(module) for module in stage.code},
+        }
+        return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+    def _finished(self, stage: Stage, fingerprint: str) -> StageResult | None:
+        path = self.root / stage.name / fingerprint
+        manifest = read_json(path / MANIFEST)
+        return _result(path, manifest, is_cached=True) if manifest else None
+
+    def _execute(
+        self, stage: Stage, fingerprint: str, done: Mapping[str, StageResult], progress: Progress
+    ) -> StageResult:
+        home = self.root / stage.name
+        out, scratch, final = home / f"{fingerprint}.partial", home / f"{fingerprint}.scratch", home / fingerprint
+        started = self.clock()
+        try:
+            shutil.rmtree(out, ignore_errors=True)
+            out.mkdir(parents=True)
+            scratch.mkdir(exist_ok=True)
+            inputs = {name: done[name].path for name in stage.inputs}
+            summary = stage.run(StageContext(out, scratch, inputs, fingerprint, progress))
+            manifest = {
+                "name": stage.name,
+                "title": stage.title,
+                "fingerprint": fingerprint,
+                "inputs": {name: done[name].fingerprint for name in stage.inputs},
+                "settings": stage.settings,
+                "summary": summary,
+                "seconds": round(self.clock() - started, 3),
+                "peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+                "finished_at": self.clock(),
+            }
+            write_json(out / MANIFEST, manifest)
+            os.replace(out, final)
+        except TulouError:
+            raise
+        except Exception as err:
+            if is_disk_full(err, home):
+                shutil.rmtree(out, ignore_errors=True)
+                raise DiskFullError(
+                    f"the disk that holds {self.root} is full (stage {stage.name}); finished stages are kept: "
+                    "free some space and run again"
+                ) from err
+            raise
+        shutil.rmtree(scratch, ignore_errors=True)
+        return _result(final, manifest)
+
+    def _remember(self, results: Mapping[str, StageResult]) -> None:
+        """Note this run as the latest, and prune outputs that neither it nor the one before it uses."""
+        before = (read_json(self.root / "latest.json") or {}).get("stages", {})
+        now = {name: result.fingerprint for name, result in results.items()}
+        if now == before:
+            return
+        write_json(self.root / "latest.json", {"stages": now, "finished_at": self.clock()})
+        for home in (path for path in self.root.iterdir() if path.is_dir()):
+            keep = {now.get(home.name), before.get(home.name)}
+            for output in home.iterdir():
+                if output.name not in keep:
+                    shutil.rmtree(output, ignore_errors=True)
+
+
+def is_disk_full(err: BaseException, folder: Path) -> bool:
+    """Whether `err` comes from a full disk; libraries written in Rust or C++ say so only in words."""
+    chain: BaseException | None = err
+    while chain is not None:
+        if isinstance(chain, OSError) and chain.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        if "no space left" in str(chain).lower() or "os error 28" in str(chain).lower():
+            return True
+        chain = chain.__cause__ or chain.__context__
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    return shutil.disk_usage(existing).free < 64 << 10
+
+
+@contextmanager
+def exclusive_run(root: Path) -> Iterator[None]:
+    """Hold the project's run lock; the kernel lets go of it when the process ends, however it ends."""
+    root.mkdir(parents=True, exist_ok=True)
+    with (root / "run.lock").open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            holder = lock.read().strip() or "unknown"
+            raise BusyError(
+                f"another `tulou run` is at work in this project (process {holder}); wait for it or stop it first"
+            ) from None
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield
+
+
+@cache
+def code_digest(module: str) -> str:
+    """Digest of a module's source, or of every source file of a package."""
+    spec = importlib.util.find_spec(module)
+    if spec is None or spec.origin is None:
+        raise ValueError(f"no source for module {module!r}")
+    origin = Path(spec.origin)
+    files = sorted(origin.parent.rglob("*.py")) if origin.name == "__init__.py" else [origin]
+    digest = hashlib.sha256()
+    for path in files:
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + f".{os.getpid()}.partial")
+    partial.write_text(json.dumps(value, ensure_ascii=False, indent=1, default=str), encoding="utf-8")
+    os.replace(partial, path)
+
+
+def read_json(path: Path) -> Any:
+    """The value in `path`, or None where there is no such file."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+
+
+def _result(path: Path, manifest: Mapping[str, Any], is_cached: bool = False) -> StageResult:
+    return StageResult(
+        name=manifest["name"],
+        title=manifest["title"],
+        fingerprint=manifest["fingerprint"],
+        path=path,
+        summary=manifest["summary"],
+        seconds=manifest["seconds"],
+        peak_rss_bytes=manifest["peak_rss_bytes"],
+        finished_at=manifest["finished_at"],
+        is_cached=is_cached,
+    )

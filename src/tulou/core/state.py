@@ -1,0 +1,116 @@
+"""The state database: keys, requests, conversations and feedback, in SQLite by default and PostgreSQL by URL.
+
+Tables are SQLAlchemy Core, so that queries read as SQL. Times are seconds since the epoch, UTC. SQLite runs in WAL
+mode with a busy timeout, so several processes may write.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Engine, make_url
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+
+from tulou.core.errors import DataError, SettingsError
+
+metadata = sa.MetaData()
+
+api_keys = sa.Table(
+    "api_keys",
+    metadata,
+    sa.Column("id", sa.String(32), primary_key=True),  # public part, safe to log
+    sa.Column("hash", sa.String(64), nullable=False, unique=True),  # sha256 of the whole key
+    sa.Column("name", sa.String(200), nullable=False),
+    sa.Column("role", sa.String(16), nullable=False),  # "admin", "app", "viewer"
+    sa.Column("created_at", sa.Float, nullable=False),
+    sa.Column("revoked_at", sa.Float),
+)
+
+requests = sa.Table(
+    "requests",
+    metadata,
+    sa.Column("id", sa.String(64), primary_key=True),
+    sa.Column("at", sa.Float, nullable=False, index=True),
+    sa.Column("key_id", sa.String(32)),
+    sa.Column("route", sa.String(64), nullable=False),
+    sa.Column("model", sa.String(200), nullable=False),
+    sa.Column("model_version", sa.String(64), nullable=False),
+    sa.Column("replica", sa.String(64), nullable=False),
+    sa.Column("status", sa.Integer, nullable=False),
+    sa.Column("latency_ms", sa.Float, nullable=False),
+    sa.Column("prompt_tokens", sa.Integer, nullable=False),
+    sa.Column("completion_tokens", sa.Integer, nullable=False),
+)
+
+conversations = sa.Table(
+    "conversations",
+    metadata,
+    sa.Column("id", sa.String(64), primary_key=True),
+    sa.Column("app", sa.String(32), nullable=False),  # "support", "content"
+    sa.Column("visitor", sa.String(64)),
+    sa.Column("created_at", sa.Float, nullable=False),
+    sa.Column("updated_at", sa.Float, nullable=False, index=True),
+)
+
+# One row for each question with its answer; `passages` and `model_version` are the lineage of the answer.
+turns = sa.Table(
+    "turns",
+    metadata,
+    sa.Column("id", sa.String(64), primary_key=True),
+    sa.Column("conversation_id", sa.String(64), sa.ForeignKey("conversations.id"), nullable=False, index=True),
+    sa.Column("at", sa.Float, nullable=False, index=True),
+    sa.Column("language", sa.String(8), nullable=False),
+    sa.Column("question", sa.Text, nullable=False),
+    sa.Column("answer", sa.Text, nullable=False),
+    sa.Column("kind", sa.String(16), nullable=False),  # "generated", "quoted", "declined"
+    sa.Column("intent", sa.String(200)),
+    sa.Column("passages", sa.JSON, nullable=False),  # [{id, uri, title, heading, ...}], best first
+    sa.Column("model", sa.String(200), nullable=False),
+    sa.Column("model_version", sa.String(64), nullable=False),
+    sa.Column("latency_ms", sa.Float, nullable=False),
+)
+
+feedback = sa.Table(
+    "feedback",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("turn_id", sa.String(64), sa.ForeignKey("turns.id"), nullable=False, unique=True),  # the last one counts
+    sa.Column("at", sa.Float, nullable=False),
+    sa.Column("rating", sa.Integer, nullable=False),  # 1 up, -1 down
+    sa.Column("comment", sa.Text),
+    sa.Column("correction", sa.Text),  # the answer a person would have given
+)
+
+
+def open_state(url: str, project: Path) -> Engine:
+    """Connect to the state database, making its tables where they are missing.
+
+    A relative SQLite path is taken from the folder `project`. Raises `SettingsError` for a URL that is none, and
+    `DataError` where the database cannot be reached.
+    """
+    try:
+        parsed = make_url(url)
+    except ArgumentError as err:
+        raise SettingsError(f"data.state {url!r} is not a database URL, such as sqlite:///.tulou/state.db") from err
+    is_sqlite = parsed.get_backend_name() == "sqlite"
+    if is_sqlite and parsed.database and parsed.database != ":memory:":
+        path = project / parsed.database
+        path.parent.mkdir(parents=True, exist_ok=True)
+        parsed = parsed.set(database=str(path))
+    engine = sa.create_engine(parsed, pool_pre_ping=not is_sqlite)
+    if is_sqlite:
+        sa.event.listen(engine, "connect", _set_sqlite_pragmas)
+    try:
+        metadata.create_all(engine)
+    except SQLAlchemyError as err:
+        shown = parsed.render_as_string(hide_password=True)
+        raise DataError(f"the state database {shown} cannot be opened: {err.__class__.__name__}: {err}") from err
+    return engine
+
+
+def _set_sqlite_pragmas(connection: sa.engine.interfaces.DBAPIConnection, _record: object) -> None:
+    cursor = connection.cursor()
+    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "busy_timeout=10000", "foreign_keys=ON"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()

@@ -1,0 +1,36 @@
+"""Every metric Tulou exports, declared once, on a registry that is passed around and not global.
+
+Names follow Prometheus conventions: base units, `_total` for counters. Labels are bounded (model names, replica ids,
+status codes), never user input.
+"""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+# Seconds; from a cache hit to a long generation.
+LATENCY_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+
+
+class Metrics:
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        self.registry = registry or CollectorRegistry()
+        r = self.registry
+        self.requests = Counter(
+            "tulou_requests_total", "Requests answered by the gateway", ["route", "model", "status"], registry=r
+        )
+        self.request_seconds = Histogram(
+            "tulou_request_seconds", "Time to the last byte", ["route", "model"], buckets=LATENCY_BUCKETS, registry=r
+        )
+        self.first_byte_seconds = Histogram(
+            "tulou_first_byte_seconds", "Time to the first byte", ["route", "model"], buckets=LATENCY_BUCKETS, registry=r
+        )
+        self.tokens = Counter("tulou_tokens_total", "Tokens read and written", ["model", "kind"], registry=r)
+        self.retries = Counter("tulou_retries_total", "Requests tried on another replica", ["model"], registry=r)
+        self.in_flight = Gauge("tulou_requests_in_flight", "Requests being answered", ["model"], registry=r)
+        self.replicas = Gauge("tulou_replicas", "Replicas by state", ["model", "state"], registry=r)
+        self.restarts = Counter("tulou_replica_restarts_total", "Replicas started again", ["model"], registry=r)
+        self.answers = Counter(
+            "tulou_support_answers_total", "Customer-service answers by how they were made", ["kind"], registry=r
+        )
+        self.feedback = Counter("tulou_feedback_total", "Thumbs given by users", ["rating"], registry=r)

@@ -1,0 +1,1 @@
+"""Model: clean tables in, evaluated, compressed and registered model folders out."""

@@ -1,0 +1,1 @@
+"""Ops: logs and metrics, beside every storey and inside none."""

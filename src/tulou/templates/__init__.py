@@ -1,0 +1,1 @@
+"""Templates: sample businesses that `tulou init` writes out, generated from a seed."""
