@@ -19,7 +19,7 @@ NO_ANSWER = {"zh": "资料里没有这个问题的答案。", "en": "The documen
 
 _SYSTEM = {
     "zh": "你是客服助手。只用资料里的话简短回答顾客的问题；资料里没有答案就直说。",
-    "en": "You are a customer service assistant. Answer briefly with words from the documents; if they hold no answer, say so.",
+    "en": "You are a customer service assistant. Answer briefly, in the words of the documents; if none fits, say so.",
 }
 _CONTEXT = {"zh": "资料", "en": "Documents"}
 _QUESTION = {"zh": "问题", "en": "Question"}
