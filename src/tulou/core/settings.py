@@ -39,7 +39,9 @@ class SourceSettings(Section):
 
     name: str = Field(pattern=_NAME)
     url: str = Field(min_length=1)  # glob relative to the project folder, or URL
-    text: tuple[str, ...] = ()  # columns joined into the record's text; empty: all of a file, or every column of a table
+    text: tuple[
+        str, ...
+    ] = ()  # columns joined into the record's text; empty: all of a file, or every column of a table
     label: str | None = None  # column a classifier learns
     subject_id: str | None = None  # column that names the person a record is about
     index: bool | None = None  # whether answers may quote it; by default every source without a label
@@ -147,6 +149,8 @@ class ServiceSettings(Section):
 
 
 class RolloutSettings(Section):
+    """Read and checked, but without effect yet: see `Settings.without_effect`."""
+
     steps: tuple[float, ...] = (0.05, 0.25, 0.5, 1.0)
     min_success_rate: float = Field(0.99, ge=0, le=1)
     max_p99_ms: float = Field(1500, gt=0)
@@ -207,6 +211,12 @@ class Settings(Section):
             if model.task == "classify" and model.source and sources[model.source].label is None:
                 raise ValueError(f"model.{name} learns from source {model.source!r}, which names no label column")
         return self
+
+    def without_effect(self) -> list[str]:
+        """Keys set in the file that this version checks but does not act on, so that nobody relies on them."""
+        keys = [f"rollout.{key}" for key in sorted(self.rollout.model_fields_set)]
+        replicas = self.service.replicas.model_fields_set & {"max", "target_cpu"}
+        return keys + [f"service.replicas.{key}" for key in sorted(replicas)]
 
     @property
     def encoder(self) -> str:

@@ -116,7 +116,9 @@ class Pipeline:
     def _up_to(self, until: str | None) -> Sequence[Stage]:
         if until is None:
             return self.stages
-        matching = [i for i, stage in enumerate(self.stages) if stage.name == until or stage.name.split(".")[0] == until]
+        matching = [
+            i for i, stage in enumerate(self.stages) if stage.name == until or stage.name.split(".")[0] == until
+        ]
         if not matching:
             names = ", ".join(stage.name for stage in self.stages)
             raise TulouError(f"unknown stage {until!r}; choose from {names}")

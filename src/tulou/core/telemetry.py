@@ -23,7 +23,11 @@ class Metrics:
             "tulou_request_seconds", "Time to the last byte", ["route", "model"], buckets=LATENCY_BUCKETS, registry=r
         )
         self.first_byte_seconds = Histogram(
-            "tulou_first_byte_seconds", "Time to the first byte", ["route", "model"], buckets=LATENCY_BUCKETS, registry=r
+            "tulou_first_byte_seconds",
+            "Time to the first byte",
+            ["route", "model"],
+            buckets=LATENCY_BUCKETS,
+            registry=r,
         )
         self.tokens = Counter("tulou_tokens_total", "Tokens read and written", ["model", "kind"], registry=r)
         self.retries = Counter("tulou_retries_total", "Requests tried on another replica", ["model"], registry=r)

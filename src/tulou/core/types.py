@@ -132,9 +132,9 @@ class Hit:
 class ModelManifest:
     """`model.json` in a model folder: all that a serving engine needs to know about the files beside it.
 
-    Encoder folders (`classify`, `embed`) hold `openvino_model.xml`, `openvino_model.bin` and `tokenizer.json`; the graph
-    takes `input_ids` and `attention_mask`, (B, T) int64, and returns logits (B, len(labels)) or L2-normalised vectors
-    (B, dimensions). Chat folders hold what `engine` names, with the tokenizer and the chat template inside.
+    Encoder folders (`classify`, `embed`) hold `openvino_model.xml`, `openvino_model.bin` and `tokenizer.json`; the
+    graph takes `input_ids` and `attention_mask`, (B, T) int64, and returns logits (B, len(labels)) or L2-normalised
+    vectors (B, dimensions). Chat folders hold what `engine` names, with the tokenizer and the chat template inside.
     """
 
     name: str

@@ -1,0 +1,90 @@
+from pathlib import Path
+
+import pytest
+
+from tulou.core.errors import SettingsError
+from tulou.core.settings import load_settings, parse_settings
+
+
+@pytest.mark.parametrize(
+    ("raw", "sentence"),
+    [
+        ({"data": {"engin": "local"}}, "unknown key 'data.engin'; did you mean 'engine'?"),
+        ({"dat": 1}, "unknown key 'dat'; did you mean 'data'?"),
+        ({"model": {"a": {"task": "chat", "bas": "x"}}}, "unknown key 'model.a.bas'; did you mean 'base'?"),
+        ({"model": {"compress": {"x": 1}}}, "unknown key 'model.compress.x'"),
+        ({"data": {"source": [{"name": "a", "url": "x", "txt": []}]}}, "unknown key 'data.source[0].txt'"),
+        ({"data": {"source": [{"name": "a"}]}}, "key 'data.source[0].url' is missing"),
+        ({"service": {"listen": "8000"}}, "service.listen: '8000' is not HOST:PORT"),
+        ({"service": {"replicas": {"min": 5, "max": 1}}}, "service.replicas: min 5 is above max 1"),
+        ({"service": {"balance": "rr"}}, "service.balance: Input should be 'round_robin' or 'least_connections'"),
+        ({"data": {"clean": {"sensitive": {"phon": "mask"}}}}, "unknown kind of sensitive data 'phon'"),
+        ({"model": {"intents": {"task": "classify"}}}, "model.intents: task 'classify' needs source"),
+        ({"model": {"intents": {"task": "classify", "source": "t"}}}, "model.intents.source 't' is no [[data.source]]"),
+        ({"model": {"a": {"task": "embed", "base": "scratch"}}}, "base 'scratch' is for task 'chat' only"),
+    ],
+)
+def test_a_wrong_setting_is_one_sentence_that_names_the_key(raw: dict[str, object], sentence: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        parse_settings(raw)
+    assert sentence in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_two_sources_with_one_name_are_refused() -> None:
+    source = {"name": "a", "url": "*.md"}
+    with pytest.raises(SettingsError, match="two sources are called 'a'"):
+        parse_settings({"data": {"source": [source, source]}})
+
+
+def test_a_classifier_may_not_learn_from_a_source_without_labels() -> None:
+    with pytest.raises(SettingsError, match="names no label column"):
+        parse_settings(
+            {
+                "data": {"source": [{"name": "t", "url": "t.csv"}]},
+                "model": {"intents": {"task": "classify", "source": "t"}},
+            }
+        )
+
+
+def test_a_search_encoder_is_there_without_being_asked_for() -> None:
+    assert parse_settings({}).encoder == "encoder"
+    assert parse_settings({"model": {"mine": {"task": "embed", "base": "folder"}}}).encoder == "mine"
+
+
+def test_compress_is_a_section_and_not_a_model() -> None:
+    settings = parse_settings({"model": {"compress": {"max_accuracy_loss": 0.01}}})
+    assert settings.compress.max_accuracy_loss == 0.01
+    assert "compress" not in settings.models
+
+
+def test_sources_with_labels_are_not_quoted_unless_asked() -> None:
+    sources = [
+        {"name": "knowledge", "url": "*"},
+        {"name": "tickets", "url": "*", "label": "intent"},
+        {"name": "both", "url": "*", "label": "intent", "index": True},
+    ]
+    settings = parse_settings({"data": {"source": sources}})
+    assert [source.name for source in settings.data.source if source.is_indexed] == ["knowledge", "both"]
+
+
+def test_listen_is_split_into_host_and_port() -> None:
+    service = parse_settings({"service": {"listen": "[::1]:80"}}).service
+    assert (service.host, service.port) == ("::1", 80)
+
+
+def test_a_missing_or_broken_file_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="tulou init"):
+        load_settings(tmp_path)
+    (tmp_path / "tulou.toml").write_text("[project\n")
+    with pytest.raises(SettingsError, match="is not valid TOML"):
+        load_settings(tmp_path)
+    (tmp_path / "tulou.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(SettingsError, match="cannot be read"):
+        load_settings(tmp_path)
+
+
+def test_settings_that_do_nothing_yet_are_named() -> None:
+    settings = parse_settings({"rollout": {"steps": [1.0]}, "service": {"replicas": {"min": 3, "max": 4}}})
+    assert settings.without_effect() == ["rollout.steps", "service.replicas.max"]
+    assert parse_settings({}).without_effect() == []
