@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from types import ModuleType
 
@@ -14,3 +15,13 @@ def load_extra(module: str, extra: str, purpose: str) -> ModuleType:
         return import_module(module)
     except ImportError as err:
         raise MissingExtraError(module, extra, purpose) from err
+
+
+def load_openvino(module: str = "openvino") -> ModuleType:
+    """Import `openvino`, `openvino_genai`, `openvino_tokenizers` or `nncf` without their telemetry.
+
+    Left alone, each import reports itself to Google Analytics unless the person has opted out. All of them do without
+    when their `openvino_telemetry` cannot be imported, which is what None in `sys.modules` says.
+    """
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # documented in importlib's reference
+    return import_module(module)
