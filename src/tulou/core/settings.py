@@ -55,9 +55,7 @@ class CleanSettings(Section):
     near_duplicate_similarity: float = Field(0.8, gt=0, le=1)  # Jaccard on shingles; 1 keeps all but exact copies
     min_chars: int = Field(4, ge=0)  # shorter records are dropped
     max_symbol_ratio: float = Field(0.5, gt=0, le=1)  # of characters that are neither letters, digits nor spaces
-    sensitive: dict[str, SensitiveAction] = Field(
-        default_factory=lambda: {"phone": "mask", "id_card": "mask", "bank_card": "mask", "email": "mask"}
-    )
+    sensitive: dict[str, SensitiveAction] = {"phone": "mask", "id_card": "mask", "bank_card": "mask", "email": "mask"}
 
     @field_validator("sensitive")
     @classmethod

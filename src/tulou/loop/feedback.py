@@ -1,0 +1,88 @@
+"""What users said, as training rows: approved and corrected answers become conversations the chat model learns from.
+
+A snapshot is numbered and never changes, so a training run that used it can be repeated. Thumbs up teach the answer as
+given, corrections teach the corrected answer; thumbs down without a correction teach nothing and are only counted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import sqlalchemy as sa
+from sqlalchemy.engine import Engine
+
+from tulou.core.prompt import support_messages
+from tulou.core.state import feedback, turns
+from tulou.core.types import CONVERSATION, Passage
+
+
+def latest_snapshot(folder: Path) -> Path | None:
+    """The newest snapshot in `folder`, or None before the first."""
+    snapshots = sorted(folder.glob("feedback-*.parquet"))
+    return snapshots[-1] if snapshots else None
+
+
+def snapshot_digest(folder: Path) -> str:
+    newest = latest_snapshot(folder)
+    return hashlib.sha256(newest.read_bytes()).hexdigest()[:16] if newest else "none"
+
+
+def take_snapshot(state: Engine, folder: Path) -> dict[str, Any]:
+    """Write the feedback given so far to `folder`, unless the newest snapshot already says the same.
+
+    Returns counts and the path of the snapshot that now is the newest (None while there is nothing to learn from).
+    """
+    query = sa.select(turns, feedback.c.rating, feedback.c.correction).join(feedback).order_by(feedback.c.id)
+    with state.connect() as connection:
+        given = list(connection.execute(query).mappings())
+    rows = [row for turn in given if (row := _conversation(dict(turn))) is not None]
+    newest = latest_snapshot(folder)
+    table = pa.Table.from_pylist(rows, schema=CONVERSATION)
+    is_new = bool(rows) and (newest is None or not pq.read_table(newest).equals(table))
+    if is_new:
+        number = 1 if newest is None else int(newest.stem.rpartition("-")[2]) + 1
+        newest = folder / f"feedback-{number:06d}.parquet"
+        _write(table, newest)
+    return {
+        "given": len(given),
+        "up": sum(turn["rating"] > 0 for turn in given),
+        "down": sum(turn["rating"] < 0 for turn in given),
+        "corrected": sum(bool(turn["correction"]) for turn in given),
+        "conversations": len(rows),
+        "is_new": is_new,
+        "snapshot": str(newest) if newest else None,
+    }
+
+
+def _conversation(turn: dict[str, Any]) -> dict[str, Any] | None:
+    """A training row from an answered question; None where there is no answer worth learning."""
+    answer = (turn["correction"] or "").strip() or (turn["answer"] if turn["rating"] > 0 else "")
+    if not answer or (turn["kind"] == "declined" and not turn["correction"]) or not turn["passages"]:
+        return None
+    passages = [_passage(entry, turn["language"]) for entry in turn["passages"]]
+    messages = support_messages(turn["question"], passages, turn["language"])
+    return {
+        "id": f"feedback-{turn['id']}",
+        "document_id": turn["passages"][0].get("document_id", ""),
+        "messages": [{"role": m.role, "content": m.content} for m in messages]
+        + [{"role": "assistant", "content": answer}],
+        "language": turn["language"],
+        "split": "train",
+    }
+
+
+def _passage(entry: dict[str, Any], language: str) -> Passage:
+    keys = ("id", "document_id", "source", "uri", "position", "title", "heading", "text")
+    return Passage(**{key: entry.get(key, "") for key in keys}, language=entry.get("language", language))
+
+
+def _write(table: pa.Table, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    pq.write_table(table, partial)
+    os.replace(partial, path)

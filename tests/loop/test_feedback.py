@@ -1,0 +1,90 @@
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.engine import Engine
+
+from tulou.core.errors import DataError
+from tulou.core.state import conversations, feedback, open_state, turns
+from tulou.loop.feedback import latest_snapshot, snapshot_digest, take_snapshot
+from tulou.loop.trace import trace_answer
+
+PASSAGE = {
+    "id": "p1",
+    "document_id": "d1",
+    "source": "knowledge",
+    "uri": "returns.md",
+    "position": "",
+    "title": "Returns",
+    "heading": "Returns",
+    "text": "You have 14 days.",
+    "language": "en",
+}
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Engine:
+    engine = open_state("sqlite:///state.db", tmp_path)
+    with engine.begin() as connection:
+        connection.execute(sa.insert(conversations).values(id="c", app="support", created_at=0, updated_at=0))
+    return engine
+
+
+def rate(state: Engine, turn_id: str, rating: int, kind: str = "quoted", correction: str | None = None) -> None:
+    row: dict[str, Any] = {
+        "id": turn_id,
+        "conversation_id": "c",
+        "at": 1.0,
+        "language": "en",
+        "question": "How long?",
+        "answer": "14 days.",
+        "kind": kind,
+        "passages": [PASSAGE],
+        "model": "assistant",
+        "model_version": "1",
+        "latency_ms": 5.0,
+    }
+    with state.begin() as connection:
+        connection.execute(sa.insert(turns).values(row))
+        connection.execute(sa.insert(feedback).values(turn_id=turn_id, at=2.0, rating=rating, correction=correction))
+
+
+def test_thumbs_up_and_corrections_become_conversations_and_thumbs_down_do_not(state: Engine, tmp_path: Path) -> None:
+    rate(state, "up", 1)
+    rate(state, "down", -1)
+    rate(state, "corrected", -1, correction="Fourteen days from delivery.")
+    rate(state, "declined", 1, kind="declined")
+    said = take_snapshot(state, tmp_path / "feedback")
+    assert (said["given"], said["up"], said["down"], said["corrected"], said["conversations"]) == (4, 2, 2, 1, 2)
+    rows = pq.read_table(said["snapshot"]).to_pylist()
+    assert [row["messages"][-1]["content"] for row in rows] == ["14 days.", "Fourteen days from delivery."]
+    assert "You have 14 days." in rows[0]["messages"][1]["content"]
+
+
+def test_a_snapshot_is_only_made_when_something_was_said(state: Engine, tmp_path: Path) -> None:
+    folder = tmp_path / "feedback"
+    assert take_snapshot(state, folder)["snapshot"] is None
+    assert snapshot_digest(folder) == "none"
+    rate(state, "up", 1)
+    assert take_snapshot(state, folder)["is_new"]
+    first, digest = latest_snapshot(folder), snapshot_digest(folder)
+    assert not take_snapshot(state, folder)["is_new"]
+    rate(state, "up2", 1)
+    take_snapshot(state, folder)
+    assert latest_snapshot(folder) != first
+    assert snapshot_digest(folder) != digest
+
+
+def test_an_unknown_answer_cannot_be_traced(state: Engine, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no answer 'nope'"):
+        trace_answer("nope", state, {}, tmp_path)
+
+
+def test_an_answer_is_traced_to_its_passages_even_when_the_index_moved_on(state: Engine, tmp_path: Path) -> None:
+    rate(state, "up", 1)
+    traced = trace_answer("up", state, {}, tmp_path)
+    assert traced["model"] == {"name": "assistant", "version": "1"}
+    assert traced["feedback"]["rating"] == 1
+    assert traced["no_longer_in_the_index"] == ["p1"]

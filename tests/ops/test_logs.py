@@ -1,0 +1,33 @@
+import json
+import logging
+import threading
+from pathlib import Path
+
+from tulou.ops.logs import follow, log_to_file, tail
+
+
+def test_records_are_ecs_json_and_come_back_in_order(tmp_path: Path) -> None:
+    log = log_to_file(tmp_path, "gateway")
+    log.info("started", extra={"url.port": 8000})
+    log.getChild("fleet").warning("replica 凤 lost")
+    for handler in log.handlers:
+        handler.close()
+    records = tail(tmp_path, "gateway", 10)
+    assert [record["message"] for record in records] == ["started", "replica 凤 lost"]
+    assert records[0]["log.level"] == "info"
+    assert records[0]["service"]["name"] == "gateway"
+    assert "ecs.version" in json.dumps(records[0])
+    logging.getLogger("tulou").handlers.clear()
+
+
+def test_a_line_that_is_no_json_is_shown_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "replica-0.log").write_text("Traceback: boom\n123\n")
+    assert [record["message"] for record in tail(tmp_path, None, 5)] == ["Traceback: boom", "123"]
+
+
+def test_follow_yields_only_what_is_new_and_survives_rotation(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"message": "old, and long enough"}\n')
+    lines = follow(tmp_path, None, poll_s=0)
+    threading.Timer(0.2, lambda: path.write_text('{"message": "new"}\n')).start()
+    assert next(lines)["message"] == "new"
