@@ -1,0 +1,127 @@
+"""Export an encoder to OpenVINO: pooling and head inside the graph, weights FP32 or INT8.
+
+INT8 is post-training quantisation by NNCF with its transformer preset, calibrated on real texts: weights, embeddings
+and activations become 8 bits, a quarter of the size and, where the processor has VNNI, about four times the speed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from tulou.core.errors import ModelError
+from tulou.core.extras import load_openvino
+from tulou.core.manifest import write_manifest
+from tulou.core.types import ModelManifest, Task
+from tulou.model.encoder import HEAD, load_encoder
+from tulou.model.libraries import load_nncf, load_torch, quiet
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+Precision = Literal["fp32", "int8"]
+
+CALIBRATION_TEXTS = 300  # NNCF's own default; 300 were enough for 77 intents within 0.1 points
+MAX_TOKENS = 256  # what the sentence encoders we start from were trained with
+
+
+def export_encoder(
+    folder: Path,
+    out: Path,
+    precision: Precision = "fp32",
+    calibration: Sequence[str] = (),
+    *,
+    name: str = "encoder",
+    fingerprint: str = "",
+    base: str = "",
+    max_tokens: int = MAX_TOKENS,
+) -> ModelManifest:
+    """Write `openvino_model.xml/.bin`, `tokenizer.json` and `model.json` of the encoder in `folder` to `out`.
+
+    The graph maps `input_ids` and `attention_mask`, (B, T) int64, to logits (B, labels) if the folder has a classifier
+    head, else to L2-normalised vectors (B, dimensions). INT8 needs `calibration` texts like those in service. Raises
+    `ModelError` if the folder holds no encoder.
+    """
+    config = _config(folder)
+    is_classifier = (folder / HEAD).is_file()
+    tokenizer = open_tokenizer(folder)
+    graph = _trace(folder)
+    if precision == "int8":
+        graph = _quantise(graph, tokenizer, calibration, min(max_tokens, MAX_TOKENS))
+    out.mkdir(parents=True, exist_ok=True)
+    load_openvino().save_model(graph, out / "openvino_model.xml", compress_to_fp16=False)
+    tokenizer.save(str(out / "tokenizer.json"))
+    labels = [config["id2label"][key] for key in sorted(config["id2label"], key=int)] if is_classifier else []
+    task: Task = "classify" if is_classifier else "embed"
+    manifest = ModelManifest(
+        name=name,
+        task=task,
+        engine="openvino",
+        precision=precision,
+        fingerprint=fingerprint,
+        base=base,
+        labels=tuple(labels),
+        dimensions=0 if is_classifier else int(config["hidden_size"]),
+        max_tokens=min(max_tokens, int(config.get("max_position_embeddings", max_tokens))),
+    )
+    write_manifest(out, manifest)
+    return manifest
+
+
+def open_tokenizer(folder: Path) -> Tokenizer:
+    """`tokenizer.json` of `folder` without the padding and truncation that its training left in it."""
+    from tokenizers import Tokenizer
+
+    path = folder / "tokenizer.json"
+    if not path.is_file():
+        raise ModelError(f"{folder} has no tokenizer.json; save its fast tokenizer with save_pretrained()")
+    tokenizer = Tokenizer.from_file(str(path))
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    return tokenizer
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    try:
+        config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as err:
+        raise ModelError(f"{folder} is no Hugging Face model: config.json: {err}") from err
+    return config
+
+
+def _trace(folder: Path) -> Any:
+    """The OpenVINO graph of the encoder, with batch and length dynamic."""
+    torch, openvino = load_torch(), load_openvino()
+    encoder = load_encoder(folder)
+    example = {
+        "input_ids": torch.ones((2, 5), dtype=torch.int64),  # (B, T)
+        "attention_mask": torch.ones((2, 5), dtype=torch.int64),  # (B, T)
+    }
+    with quiet(), torch.no_grad():
+        graph = openvino.convert_model(encoder, example_input=example)
+    for tensor in graph.inputs:
+        tensor.get_node().set_partial_shape(openvino.PartialShape([-1, -1]))
+    graph.validate_nodes_and_infer_types()
+    graph.outputs[0].get_tensor().set_names({"output"})
+    return graph
+
+
+def _quantise(graph: Any, tokenizer: Tokenizer, texts: Sequence[str], max_tokens: int) -> Any:
+    if not texts:
+        raise ModelError("INT8 needs calibration texts, and there are none; give some that look like those in service")
+    import numpy as np
+
+    nncf = load_nncf()
+    tokenizer.enable_truncation(max_tokens)
+    encodings = tokenizer.encode_batch(list(texts[:CALIBRATION_TEXTS]))
+    tokenizer.no_truncation()
+    batches = [
+        {"input_ids": np.array([e.ids], np.int64), "attention_mask": np.array([e.attention_mask], np.int64)}  # (1, T)
+        for e in encodings
+    ]
+    with quiet():
+        return nncf.quantize(
+            graph, nncf.Dataset(batches), model_type=nncf.ModelType.TRANSFORMER, subset_size=len(batches)
+        )
