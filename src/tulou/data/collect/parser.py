@@ -1,0 +1,107 @@
+"""The parent's side of the parsing process: bounds on size, time and memory, and a new process after a crash."""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from tulou.core.errors import DataError
+from tulou.data.collect.files import SourceFile
+
+MAX_FILE_BYTES = 64 << 20
+TIMEOUT_S = 120.0
+
+
+class Parser:
+    """Parses one file at a time in a process of its own, started when first needed."""
+
+    def __init__(self, max_file_bytes: int = MAX_FILE_BYTES, timeout_s: float = TIMEOUT_S) -> None:
+        self.max_file_bytes = max_file_bytes
+        self.timeout_s = timeout_s
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def parse(self, file: SourceFile) -> dict[str, Any]:
+        """The worker's answer: {"pieces": [...]} or {"sheets": [...]}.
+
+        Raises `DataError` with the reason where the file is too large, cannot be parsed, or takes too long.
+        """
+        if file.size_bytes > self.max_file_bytes:
+            raise DataError(f"is {file.size_bytes:,} bytes; files of this type are read up to {self.max_file_bytes:,}")
+        process = self._running()
+        assert process.stdin is not None
+        request = json.dumps({"path": str(file.path), "media_type": file.media_type})
+        try:
+            process.stdin.write(request.encode() + b"\n")
+            process.stdin.flush()
+            answer = self._answer(process)
+        except (TimeoutError, BrokenPipeError) as err:
+            raise DataError(self._why_dead(isinstance(err, TimeoutError))) from err
+        if "error" in answer:
+            raise DataError(answer["error"])
+        return answer
+
+    def close(self) -> None:
+        if self._process is None:
+            return
+        process, self._process = self._process, None
+        process.kill()
+        for stream in (process.stdin, process.stdout):
+            if stream is not None:
+                stream.close()
+        process.wait()
+
+    def _running(self) -> subprocess.Popen[bytes]:
+        if self._process is None or self._process.poll() is not None:
+            self.close()
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "tulou.data.collect.worker"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                bufsize=0,
+                env={**os.environ, "OMP_NUM_THREADS": "2", "PYTHONUTF8": "1"},
+            )
+        return self._process
+
+    def _answer(self, process: subprocess.Popen[bytes]) -> dict[str, Any]:
+        assert process.stdout is not None
+        deadline = time.monotonic() + self.timeout_s
+        parts: list[bytes] = []
+        with selectors.DefaultSelector() as selector:
+            selector.register(process.stdout, selectors.EVENT_READ)
+            while not (parts and parts[-1].endswith(b"\n")):
+                left_s = deadline - time.monotonic()
+                if left_s <= 0 or not selector.select(left_s):
+                    raise TimeoutError
+                part = os.read(process.stdout.fileno(), 1 << 20)
+                if not part:
+                    raise BrokenPipeError
+                parts.append(part)
+        answer: dict[str, Any] = json.loads(b"".join(parts))
+        return answer
+
+    def _why_dead(self, is_late: bool) -> str:
+        """The reason for an answer that never came; the process is gone afterwards."""
+        if is_late:
+            self.close()
+            return f"took longer than {self.timeout_s:g} s to parse"
+        code = self._process.wait() if self._process is not None else 0
+        self.close()
+        return f"crashed the parser ({signal.Signals(-code).name if code < 0 else f'exit code {code}'})"
+
+
+@contextmanager
+def open_parser() -> Iterator[Parser]:
+    parser = Parser()
+    try:
+        yield parser
+    finally:
+        parser.close()

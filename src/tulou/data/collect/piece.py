@@ -1,0 +1,39 @@
+"""What a parser makes of a file: pieces of text, each with the place it came from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+# A longer text is split into several documents. Long enough for any handbook, short enough to clean in memory.
+MAX_PIECE_CHARS = 200_000
+
+Refuse = Callable[[str], None]
+"""Told the reason for each part of a file that cannot be used; the parser then goes on."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One document to be: a whole short file, a part of a long one, a table row, a stretch of speech."""
+
+    position: str  # "" for the whole; "part=2", "row=17", "sheet=Prices,row=3", "seconds=0-12"
+    title: str
+    text: str
+    label: str | None = None
+    subject_id: str | None = None
+    content_hash: str | None = None  # of the row; None: of the whole file
+
+
+def split_long(title: str, text: str) -> list[Piece]:
+    """`text` as one piece, or as parts of at most `MAX_PIECE_CHARS`, cut at line ends where there are any."""
+    if len(text) <= MAX_PIECE_CHARS:
+        return [Piece("", title, text)]
+    parts = []
+    start = 0
+    while start < len(text):
+        end = start + MAX_PIECE_CHARS
+        if end < len(text):
+            end = text.rfind("\n", start + 1, end) + 1 or end
+        parts.append(text[start:end])
+        start = end
+    return [Piece(f"part={number}", title, part) for number, part in enumerate(parts, 1)]

@@ -1,0 +1,63 @@
+"""The process that parses: `python -m tulou.data.collect.worker`, a JSON request a line in, a JSON answer a line out.
+
+Parsers of binary formats run foreign code on files from anywhere. Here they can crash, hang or grow without taking the
+pipeline along: the parent kills this process and goes on. It ends when its input closes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from tulou.core.errors import TulouError
+from tulou.data.collect.audio import read_audio
+from tulou.data.collect.documents import read_document, read_workbook
+from tulou.data.collect.image import read_image
+
+WORKBOOK = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
+
+_MAX_MEMORY_BYTES = 3 << 30  # of private memory; a page of OCR takes 0.5 GiB
+
+
+def parse(path: Path, media_type: str) -> dict[str, Any]:
+    if media_type == WORKBOOK:
+        return {"sheets": read_workbook(path, media_type)}
+    if media_type.startswith("image/"):
+        pieces = read_image(path)
+    elif media_type.startswith("audio/"):
+        pieces = read_audio(path)
+    else:
+        pieces = read_document(path, media_type)
+    return {"pieces": [asdict(piece) for piece in pieces]}
+
+
+def main() -> None:
+    resource.setrlimit(resource.RLIMIT_DATA, (_MAX_MEMORY_BYTES, _MAX_MEMORY_BYTES))
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # what libraries print must not mix with the answers
+    for line in sys.stdin:
+        request = json.loads(line)
+        try:
+            answer = parse(Path(request["path"]), request["media_type"])
+        except TulouError as err:
+            answer = {"error": str(err)}
+        except MemoryError:
+            answer = {"error": f"needs more than {_MAX_MEMORY_BYTES:,} bytes of memory to parse"}
+        except Exception as err:  # noqa: BLE001  # whatever a parser raises is this file's failure, told to the parent
+            answer = {"error": f"cannot be parsed: {_one_line(err)}"}
+        answers.write(json.dumps(answer) + "\n")
+        answers.flush()
+
+
+def _one_line(err: Exception) -> str:
+    text = " ".join(str(err).split())
+    return text[:300] or type(err).__name__
+
+
+if __name__ == "__main__":
+    main()
