@@ -1,0 +1,41 @@
+"""The reference page and the settings say the same."""
+
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel
+
+from tulou.core import settings
+
+PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "settings.md").read_text(encoding="utf-8")
+SECTIONS = {
+    "[project]": settings.ProjectSettings,
+    "[data]": settings.DataSettings,
+    "[[data.source]]": settings.SourceSettings,
+    "[data.clean]": settings.CleanSettings,
+    "[model.NAME]": settings.ModelSettings,
+    "[model.compress]": settings.CompressSettings,
+    "[service]": settings.ServiceSettings,
+    "[rollout]": settings.RolloutSettings,
+    "[apps.support]": settings.SupportSettings,
+    "[apps.content]": settings.ContentSettings,
+    "[exam]": settings.ExamSettings,
+}
+IN_SECTIONS_OF_THEIR_OWN = {"source", "clean"}
+
+
+@pytest.mark.parametrize("title", SECTIONS)
+def test_every_key_is_on_the_reference_page(title: str) -> None:
+    section: type[BaseModel] = SECTIONS[title]
+    text = PAGE.partition(f"## `{title}`")[2].partition("\n## ")[0]
+    keys = set(section.model_fields) - (IN_SECTIONS_OF_THEIR_OWN if title == "[data]" else set())
+    missing = {key for key in keys if f"`{key}`" not in text}
+    assert not missing
+
+
+@pytest.mark.parametrize("title", SECTIONS)
+def test_the_page_names_no_key_that_does_not_exist(title: str) -> None:
+    text = PAGE.partition(f"## `{title}`")[2].partition("\n## ")[0]
+    rows = [line.split("|")[1] for line in text.splitlines() if line.startswith("| `")]
+    named = {key.strip(" `") for row in rows for key in row.split(",")}
+    assert named <= set(SECTIONS[title].model_fields)
