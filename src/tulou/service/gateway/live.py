@@ -1,0 +1,90 @@
+"""The last five minutes at a glance: request rate, success rate and latencies, kept in memory for the console.
+
+A ring of the latest requests, sorted when someone looks. Exact, and cheap as long as people look seldom; for history
+there are the metrics and the `requests` table.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+WINDOW_S = 300.0
+MAX_REQUESTS = 20_000
+
+
+@dataclass(frozen=True)
+class LiveFigures:
+    """Of the requests that ended within the window. Without any, the rates and latencies are None."""
+
+    window_s: float
+    requests: int
+    failures: int
+    requests_per_second: float
+    success_rate: float | None  # 0..1; a refused bad request is no failure of ours
+    p50_ms: float | None
+    p99_ms: float | None
+    first_token_p50_ms: float | None  # of streamed answers
+    tokens_per_second: float  # written
+
+
+@dataclass(frozen=True)
+class _Seen:
+    at: float
+    model: str
+    latency_ms: float
+    first_token_ms: float | None
+    is_ok: bool
+    completion_tokens: int
+
+
+class Live:
+    def __init__(self, window_s: float = WINDOW_S, now: Callable[[], float] = time.time) -> None:
+        self._window_s = window_s
+        self._now = now
+        self._started_at = now()
+        self._seen: deque[_Seen] = deque(maxlen=MAX_REQUESTS)
+
+    def record(
+        self,
+        model: str,
+        status: int,
+        latency_ms: float,
+        first_token_ms: float | None = None,
+        completion_tokens: int = 0,
+    ) -> None:
+        self._seen.append(_Seen(self._now(), model, latency_ms, first_token_ms, status < 500, completion_tokens))
+
+    def figures(self, model: str | None = None) -> LiveFigures:
+        """Of one model, or of all together."""
+        since = self._now() - self._window_s
+        while self._seen and self._seen[0].at < since:
+            self._seen.popleft()
+        seen = [each for each in self._seen if model is None or each.model == model]
+        window_s = max(min(self._window_s, self._now() - self._started_at), 1.0)
+        failures = sum(not each.is_ok for each in seen)
+        latencies = sorted(each.latency_ms for each in seen)
+        firsts = sorted(each.first_token_ms for each in seen if each.first_token_ms is not None)
+        return LiveFigures(
+            window_s=round(window_s, 1),
+            requests=len(seen),
+            failures=failures,
+            requests_per_second=len(seen) / window_s,
+            success_rate=1 - failures / len(seen) if seen else None,
+            p50_ms=_quantile(latencies, 0.5),
+            p99_ms=_quantile(latencies, 0.99),
+            first_token_p50_ms=_quantile(firsts, 0.5),
+            tokens_per_second=sum(each.completion_tokens for each in seen) / window_s,
+        )
+
+    def by_model(self, models: Iterable[str]) -> dict[str, LiveFigures]:
+        return {model: self.figures(model) for model in models}
+
+
+def _quantile(ordered: list[float], q: float) -> float | None:
+    """Nearest-rank quantile, which is always a latency that someone met."""
+    if not ordered:
+        return None
+    return ordered[min(int(q * len(ordered)), len(ordered) - 1)]

@@ -1,0 +1,259 @@
+"""Every refusal the gateway can give, with the status, type, code and words that OpenAI's service uses.
+
+Client libraries choose their exception by status and code, so both are kept exactly; the sentences are OpenAI's where a
+program may match them, ours where they tell a person what to do.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import msgspec
+
+from tulou.core.errors import ServiceError
+
+INVALID = "invalid_request_error"
+
+_AT = re.compile(r" - at `\$\.?(?P<path>[^`]*)`$")
+_MISSING = re.compile(r"Object missing required field `(?P<field>[^`]+)`")
+_TYPE = re.compile(r"Expected `(?P<expected>[^`]+)`, got `(?P<got>[^`]+)`")
+_BOUND = re.compile(r"Expected `(?P<kind>int|float)` (?P<sign><=|>=|<|>) (?P<bound>\S+)")
+_LENGTH = re.compile(r"Expected `(?P<kind>array|str)` of length (?P<sign><=|>=) (?P<bound>\d+)")
+_ENUM = re.compile(r"Invalid enum value (?P<value>.+)")
+
+_JSON_NAMES = {
+    "str": "a string",
+    "int": "an integer",
+    "float": "a decimal",
+    "bool": "a boolean",
+    "array": "an array",
+    "object": "an object",
+    "null": "null",
+}
+
+
+class ApiError(ServiceError):
+    """A request refused or failed, as the client will see it."""
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        type: str = INVALID,  # noqa: A002 -- OpenAI's name for it
+        code: str | None = None,
+        param: str | None = None,
+        retry_after_s: int | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.type = type
+        self.code = code
+        self.param = param
+        self.retry_after_s = retry_after_s
+
+    @property
+    def body(self) -> dict[str, Any]:
+        return {"error": {"message": self.message, "type": self.type, "param": self.param, "code": self.code}}
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {} if self.retry_after_s is None else {"retry-after": str(self.retry_after_s)}
+
+
+def key_missing() -> ApiError:
+    return ApiError(
+        401,
+        "You didn't provide an API key. You need to provide your API key in an Authorization header using Bearer auth "
+        "(i.e. Authorization: Bearer YOUR_KEY). Make one with `tulou keys create`.",
+    )
+
+
+def key_wrong(shown: str) -> ApiError:
+    return ApiError(
+        401, f"Incorrect API key provided: {shown}. Make one with `tulou keys create`.", code="invalid_api_key"
+    )
+
+
+def role_forbids(role: str) -> ApiError:
+    return ApiError(
+        403,
+        f"You have insufficient permissions for this operation: the key's role is {role!r}, which may only read.",
+        code="insufficient_permissions",
+    )
+
+
+def model_unknown(model: str) -> ApiError:
+    return ApiError(404, f"The model `{model}` does not exist or you do not have access to it.", code="model_not_found")
+
+
+def model_unfit(model: str, task: str, route: str) -> ApiError:
+    return ApiError(404, f"`{model}` is a {task} model and thus not supported in the {route} endpoint.", param="model")
+
+
+def url_unknown(method: str, path: str) -> ApiError:
+    return ApiError(404, f"Invalid URL ({method} {path})")
+
+
+def method_wrong(method: str, path: str) -> ApiError:
+    return ApiError(
+        405,
+        f"Not allowed to {method} on {path}. (HINT: Perhaps you meant to use a different HTTP method?)",
+        code="method_not_supported",
+    )
+
+
+def body_too_large(limit_bytes: int) -> ApiError:
+    return ApiError(
+        413,
+        f"The request body is larger than {limit_bytes} bytes, the limit set by service.max_body_bytes.",
+        code="request_too_large",
+    )
+
+
+def body_not_json() -> ApiError:
+    return ApiError(
+        400,
+        "We could not parse the JSON body of your request. (HINT: This likely means you aren't using your HTTP library "
+        "correctly. The API expects a JSON payload, but what was sent was not valid JSON.)",
+    )
+
+
+def value_unsupported(param: str, value: Any, supported: str) -> ApiError:
+    shown = msgspec.json.encode(value).decode()
+    return ApiError(
+        400,
+        f"Unsupported value: '{param}' does not support {shown[:100]} with this model. Only {supported} is supported.",
+        code="unsupported_value",
+        param=param,
+    )
+
+
+def parameter_unsupported(param: str) -> ApiError:
+    return ApiError(
+        400,
+        f"Unsupported parameter: '{param}' is not supported with this model.",
+        code="unsupported_parameter",
+        param=param,
+    )
+
+
+def context_exceeded(message: str, param: str) -> ApiError:
+    return ApiError(400, message, code="context_length_exceeded", param=param)
+
+
+def too_many_requests(retry_after_s: int) -> ApiError:
+    return ApiError(
+        429,
+        f"Rate limit reached. Please try again in {retry_after_s}s.",
+        type="requests",
+        code="rate_limit_exceeded",
+        retry_after_s=retry_after_s,
+    )
+
+
+def replicas_unavailable(model: str) -> ApiError:
+    return ApiError(
+        503,
+        f"No replica of the model `{model}` is ready. Please try again in a moment.",
+        type="server_error",
+        code="model_unavailable",
+        retry_after_s=1,
+    )
+
+
+def answer_interrupted(model: str) -> ApiError:
+    return ApiError(
+        503,
+        f"The replica of `{model}` that wrote this answer was lost, and the answer cannot be continued elsewhere "
+        "because it was sampled. Please send the request again.",
+        type="server_error",
+        code="answer_interrupted",
+    )
+
+
+def timed_out(timeout_s: float) -> ApiError:
+    return ApiError(
+        504,
+        f"The request took longer than {timeout_s:g} s, the limit set by service.timeout_s.",
+        "server_error",
+        "timeout",
+    )
+
+
+def internal_error(request_id: str) -> ApiError:
+    return ApiError(
+        500,
+        f"The server had an error while processing your request. Please include the request ID {request_id} "
+        "when you report it.",
+        type="server_error",
+    )
+
+
+def explain(error: msgspec.DecodeError, raw: bytes) -> ApiError:
+    """The refusal for a body that msgspec could not decode into a request."""
+    if not isinstance(error, msgspec.ValidationError):
+        return body_not_json()
+    text = str(error)
+    at = _AT.search(text)
+    path = at["path"] if at else ""
+    problem = text[: at.start()] if at else text
+    if match := _MISSING.match(problem):
+        return _missing(f"{path}.{match['field']}" if path else match["field"])
+    if match := _TYPE.match(problem):
+        return _wrong_type(path, match["expected"], match["got"])
+    if match := _BOUND.match(problem):
+        return _out_of_bounds(path, match["kind"], match["sign"], match["bound"], _value_at(raw, path))
+    if match := _LENGTH.match(problem):
+        return _wrong_length(path, match["kind"], match["sign"], int(match["bound"]), _value_at(raw, path))
+    if match := _ENUM.match(problem):
+        return ApiError(400, f"Invalid value: {match['value']} for '{path}'.", code="invalid_value", param=path)
+    return ApiError(400, f"{problem}.", code="invalid_value", param=path or None)
+
+
+def _missing(path: str) -> ApiError:
+    if path == "model":
+        return ApiError(400, "you must provide a model parameter")
+    return ApiError(400, f"Missing required parameter: '{path}'.", code="missing_required_parameter", param=path)
+
+
+def _wrong_type(path: str, expected: str, got: str) -> ApiError:
+    if not path:
+        return body_not_json()
+    wanted = " or ".join(_JSON_NAMES.get(name, name) for name in expected.split(" | ") if name != "null")
+    message = f"Invalid type for '{path}': expected {wanted}, but got {_JSON_NAMES.get(got, got)} instead."
+    return ApiError(400, message, code="invalid_type", param=path)
+
+
+def _out_of_bounds(path: str, kind: str, sign: str, bound: str, value: Any) -> ApiError:
+    noun = "integer" if kind == "int" else "decimal"
+    side, code = ("above maximum", "above_max") if sign[0] == "<" else ("below minimum", "below_min")
+    message = (
+        f"Invalid '{path}': {noun} {side} value. Expected a value {sign} {bound.removesuffix('.0')}, "
+        f"but got {value} instead."
+    )
+    return ApiError(400, message, code=f"{noun}_{code}_value", param=path)
+
+
+def _wrong_length(path: str, kind: str, sign: str, bound: int, value: Any) -> ApiError:
+    noun = "array" if kind == "array" else "string"
+    size = len(value) if isinstance(value, list | str) else 0
+    if sign == ">=":
+        problem, code = ("empty", f"empty_{noun}") if size == 0 else ("too short", f"{noun}_below_min_length")
+        wanted = f"minimum length {bound}"
+    else:
+        problem, code, wanted = "too long", f"{noun}_above_max_length", f"maximum length {bound}"
+    message = f"Invalid '{path}': {problem} {noun}. Expected one with {wanted}, but got one with length {size} instead."
+    return ApiError(400, message, code=code, param=path)
+
+
+def _value_at(raw: bytes, path: str) -> Any:
+    """The value that msgspec's `path`, such as `messages[0].role`, leads to in the JSON text `raw`."""
+    value: Any = msgspec.json.decode(raw)
+    for part in re.findall(r"[^.\[\]]+", path):
+        try:
+            value = value[int(part)] if isinstance(value, list) else value[part]
+        except (KeyError, IndexError, ValueError, TypeError):
+            return None
+    return value

@@ -1,0 +1,131 @@
+"""Running an ASGI application with uvicorn on a socket that was claimed beforehand.
+
+The port is bound before any model is loaded, so that one in use is told at once. A first Ctrl-C or SIGTERM lets answers
+finish for a moment, then everything stops, within five seconds; a second one stops at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import signal
+import socket
+from collections.abc import Awaitable, Callable, Iterator
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from tulou.core.errors import ServiceError
+from tulou.core.settings import ServiceSettings
+
+DRAIN_S = 2.0  # for answers under way when asked to stop
+BACKLOG = 2048
+
+
+def claim_port(settings: ServiceSettings) -> socket.socket:
+    """A socket that listens where the settings say. Raises `ServiceError` where that is not possible."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((settings.host, settings.port))
+        sock.listen(BACKLOG)  # two sockets may be bound to one port until the first listens
+    except OSError as err:
+        sock.close()
+        raise ServiceError(_reason(settings, err)) from err
+    sock.setblocking(False)
+    return sock
+
+
+def address(sock: socket.socket) -> str:
+    """`http://HOST:PORT` of a claimed socket, as a person on this machine would type it."""
+    host, port = sock.getsockname()[:2]
+    if host in ("0.0.0.0", "::"):  # noqa: S104 -- read, not bound
+        host = "127.0.0.1"
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def serve(app: ASGIApp, sock: socket.socket, on_started: Callable[[], Awaitable[None]] | None = None) -> None:
+    """Serve `app` on `sock` until Ctrl-C or SIGTERM, then return; blocks.
+
+    `on_started` runs beside the server once it accepts requests; an error in it stops the server and is raised here.
+    """
+    config = uvicorn.Config(
+        app,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=int(DRAIN_S),
+    )
+    server = _Server(config)
+    loop_factory = config.get_loop_factory()
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        runner.run(_serve(server, sock, on_started))
+
+
+async def _serve(server: _Server, sock: socket.socket, on_started: Callable[[], Awaitable[None]] | None) -> None:
+    beside = asyncio.create_task(_when_started(server, on_started)) if on_started else None
+    try:
+        await server.serve(sockets=[sock])
+    except SystemExit as err:  # uvicorn's way to say that the lifespan failed, after logging why
+        raise ServiceError("the service could not start; the lines above say why") from err
+    finally:
+        if beside is not None:
+            if not beside.done():
+                beside.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await beside
+
+
+async def _when_started(server: _Server, then: Callable[[], Awaitable[None]]) -> None:
+    try:
+        await server.accepts.wait()
+        await then()
+    except BaseException:
+        server.should_exit = True
+        raise
+
+
+class _Server(uvicorn.Server):
+    """Stops on a signal like uvicorn, but returns afterwards, so that the caller can tidy up."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.accepts = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.accepts.set()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        signals = (signal.SIGINT, signal.SIGTERM)
+        try:
+            for each in signals:
+                loop.add_signal_handler(each, self.handle_exit, each, None)
+        except (ValueError, RuntimeError):  # not in the main thread: someone else stops us
+            yield
+            return
+        try:
+            yield
+        finally:
+            for each in signals:
+                loop.remove_signal_handler(each)
+
+
+def _reason(settings: ServiceSettings, err: OSError) -> str:
+    if err.errno == errno.EADDRINUSE:
+        return (
+            f"port {settings.port} on {settings.host} is in use by another program; stop it, or set "
+            "service.listen in tulou.toml to another HOST:PORT"
+        )
+    if err.errno == errno.EACCES:
+        return f"port {settings.port} may not be used without root; set service.listen to a port above 1023"
+    return f"cannot listen on {settings.listen}: {err.strerror or err}; check service.listen in tulou.toml"

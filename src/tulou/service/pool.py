@@ -1,0 +1,89 @@
+"""A pool: the replicas that answer for a model right now, wherever they run.
+
+The fleet is one (processes on this machine); `FixedPool` is another (addresses that someone else looks after).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from tulou.core.types import ModelManifest
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """One running replica. A replica that was started again is another endpoint, at another URL."""
+
+    name: str  # "assistant-0"
+    model: str
+    url: str  # "http://127.0.0.1:41235"
+
+
+@dataclass(frozen=True)
+class ReplicaStatus:
+    """What the console and `tulou status` show of one replica."""
+
+    name: str
+    model: str
+    state: str  # "starting", "ready", "restarting", "crash_loop", "stopped"
+    pid: int | None
+    port: int | None
+    restarts: int
+    rss_bytes: int
+    cpu_percent: float  # of one core, since the last look
+    started_at: float | None  # seconds since the epoch
+    last_exit: str | None  # how it ended last time, in words
+
+
+class Pool(Protocol):
+    async def start(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+    def ready(self, model: str) -> Sequence[Endpoint]: ...
+
+    async def changed(self) -> None:
+        """Return when a replica has become ready, or has ceased to be."""
+        ...
+
+    def report_lost(self, endpoint: Endpoint) -> None:
+        """Be told that a request could not reach this endpoint, or lost it on the way."""
+        ...
+
+    def status(self) -> list[ReplicaStatus]: ...
+
+
+class FixedPool:
+    """Endpoints known beforehand; taken to be ready always."""
+
+    def __init__(self, endpoints: Mapping[str, Sequence[Endpoint]]) -> None:
+        self._endpoints = endpoints
+
+    async def start(self) -> None:
+        pass
+
+    async def stop(self) -> None:
+        pass
+
+    def ready(self, model: str) -> Sequence[Endpoint]:
+        return self._endpoints.get(model, ())
+
+    async def changed(self) -> None:
+        await asyncio.sleep(1)
+
+    def report_lost(self, endpoint: Endpoint) -> None:
+        pass
+
+    def status(self) -> list[ReplicaStatus]:
+        return [
+            ReplicaStatus(each.name, each.model, "ready", None, None, 0, 0, 0.0, None, None)
+            for endpoints in self._endpoints.values()
+            for each in endpoints
+        ]
+
+
+Manifests = Mapping[str, ModelManifest]
+"""Manifest of each model served, by the name that clients use."""

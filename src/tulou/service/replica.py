@@ -1,0 +1,153 @@
+"""A replica: one engine in a process of its own behind HTTP, started by the fleet or by hand.
+
+It loads its model first and listens after, so that whoever can connect gets an answer. The fleet gives it one end of a
+socket pair: on it the replica tells its port, and its other end closing means that the parent is gone, however it
+ended; then the replica ends too. SIGTERM lets answers finish.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import socket
+import sys
+import threading
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing
+from pathlib import Path
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from tulou.core.errors import ModelError, TulouError
+from tulou.core.types import ChatDelta
+from tulou.service.batcher import Batcher
+from tulou.service.engine import ChatEngine, EncoderEngine, Engine, Generation, PromptTooLong, open_engine
+from tulou.service.gateway import path, refusals
+from tulou.service.gateway.accounting import Caller
+from tulou.service.gateway.dispatch import Encoded
+from tulou.service.gateway.operations import OPERATIONS, Operation
+from tulou.service.pool import Manifests
+
+PATH: Sequence[path.Step] = (path.read_body, path.decode, path.find_model, path.answer)
+
+MAX_BODY_BYTES = 64 << 20  # the gateway's own limit is the one that counts
+
+logger = logging.getLogger(__name__)
+
+
+class EngineBackend:
+    """The engine of this process, as what the endpoints ask."""
+
+    def __init__(self, engine: Engine, name: str) -> None:
+        self.models: Manifests = {name: engine.manifest}
+        self._engine = engine
+        self._batcher = Batcher(engine) if isinstance(engine, EncoderEngine) else None
+
+    async def encode(self, model: str, texts: Sequence[str], caller: Caller) -> Encoded:
+        if self._batcher is None:
+            raise ModelError(f"model {model!r} encodes nothing")
+        return Encoded(*await self._batcher.encode(texts))
+
+    async def generate(self, model: str, request: Generation, caller: Caller) -> AsyncGenerator[ChatDelta, None]:
+        if not isinstance(self._engine, ChatEngine):
+            raise ModelError(f"model {model!r} does not chat")
+        try:
+            async with aclosing(self._engine.generate(request)) as deltas:
+                async for delta in deltas:
+                    yield delta
+        except PromptTooLong as err:
+            param = "prompt" if isinstance(request.prompt, str) else "messages"
+            raise refusals.context_exceeded(str(err), param) from err
+
+    def close(self) -> None:
+        if self._batcher is not None:
+            self._batcher.close()
+        self._engine.close()
+
+
+def build_replica(backend: EngineBackend) -> Starlette:
+    async def healthz(_request: Request) -> Response:
+        return JSONResponse({"status": "ok", "models": list(backend.models)})
+
+    routes = [Route(operation.path, _endpoint(operation, backend), methods=["POST"]) for operation in OPERATIONS]
+    return Starlette(routes=[*routes, Route("/healthz", healthz)])
+
+
+def _endpoint(operation: Operation, backend: EngineBackend) -> Callable[[Request], Awaitable[Response]]:
+    async def handle(request: Request) -> Response:
+        return await path.walk(path.Exchange(request, operation, backend, MAX_BODY_BYTES), PATH)
+
+    return handle
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    args = _parser().parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format=f"%(asctime)s {args.name or args.folder.name} %(message)s")
+    parent = socket.socket(fileno=args.parent_fd) if args.parent_fd is not None else None
+    if parent is not None:
+        threading.Thread(target=_end_with, args=(parent,), daemon=True, name="parent").start()
+    try:
+        backend = EngineBackend(open_engine(args.folder, args.threads), args.model or args.folder.name)
+        listener = _listen(args.host, args.port)
+    except (TulouError, OSError) as err:
+        _report(parent, {"error": str(err)})
+        logger.error("%s", err)
+        return 1
+    try:
+        _serve(backend, listener, lambda: _report(parent, {"port": listener.getsockname()[1], "pid": os.getpid()}))
+    finally:
+        backend.close()
+    return 0
+
+
+def _serve(backend: EngineBackend, listener: socket.socket, on_listening: Callable[[], None]) -> None:
+    from tulou.service.gateway.server import serve
+
+    async def listening() -> None:
+        on_listening()
+
+    serve(build_replica(backend), listener, listening)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    listener = socket.create_server((host, port), backlog=1024)
+    listener.setblocking(False)
+    return listener
+
+
+def _report(parent: socket.socket | None, fact: dict[str, object]) -> None:
+    line = json.dumps(fact, ensure_ascii=False) + "\n"
+    if parent is None:
+        sys.stdout.write(line)
+        sys.stdout.flush()
+    else:
+        parent.sendall(line.encode())
+
+
+def _end_with(parent: socket.socket) -> None:
+    """Wait until the parent's end is closed, which the kernel does even after kill -9, and end at once."""
+    try:
+        parent.recv(1)
+    finally:
+        os._exit(0)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tulou.service.replica", description="Serve one model over HTTP.")
+    parser.add_argument("--folder", type=Path, required=True, help="model folder with model.json")
+    parser.add_argument("--model", help="name that requests use; the folder's name by default")
+    parser.add_argument("--name", help="name of this replica in logs")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=0, help="0: any free one, told on standard output")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--parent-fd", type=int, help="file descriptor of the line to the parent process")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
