@@ -47,3 +47,38 @@ def bert_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )  # fmt: skip
     BertModel(config).save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def tokenizer_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from tulou.model.tokenizer import train_tokenizer
+
+    folder = tmp_path_factory.mktemp("tokenizer")
+    train_tokenizer(TEXTS * 3, 400, folder)
+    return folder
+
+
+@pytest.fixture(scope="session", params=["qwen3", "llama"])
+def causal_folder(
+    request: pytest.FixtureRequest, tokenizer_folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A decoder of 2 layers; weights are wide, so that the likeliest token leads by more than rounding."""
+    import torch
+    import transformers
+
+    config_class, model_class = {
+        "qwen3": (transformers.Qwen3Config, transformers.Qwen3ForCausalLM),
+        "llama": (transformers.LlamaConfig, transformers.LlamaForCausalLM),
+    }[request.param]
+    tokenizer = transformers.AutoTokenizer.from_pretrained(tokenizer_folder)
+    torch.manual_seed(1)
+    config = config_class(
+        vocab_size=len(tokenizer), hidden_size=64, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
+        head_dim=16, intermediate_size=128, max_position_embeddings=512, initializer_range=0.2,
+        eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id, bos_token_id=None,
+        tie_word_embeddings=request.param == "qwen3",
+    )  # fmt: skip
+    folder = tmp_path_factory.mktemp(str(request.param))
+    model_class(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
