@@ -1,8 +1,8 @@
 """Which language a text is written in, by counting scripts.
 
 A Chinese character weighs as much as a Latin word, so "iPhone 15 保修多久" is Chinese and "Does the 云雀 kettle
-whistle?" is English. Kana, Hangul and other alphabets make "other". It costs about a microsecond a word and needs no model; the
-price is that all Latin-script languages count as English.
+whistle?" is English. Kana, Hangul and other alphabets make "other". It costs about a microsecond a word and needs no
+model; the price is that all Latin-script languages count as English.
 """
 
 from __future__ import annotations

@@ -19,12 +19,16 @@ _ROWS_PER_FILE = 500_000
 
 
 class RowWriter:
-    """Writes rows given one at a time; a new file every half million rows. The folder gets at least one file."""
+    """Writes rows given one at a time; `NAME-00000.parquet`, a new file every half million rows.
 
-    def __init__(self, folder: Path, name: str, schema: pa.Schema) -> None:
+    With `is_one_file` all goes into `NAME.parquet`. A file appears even where there are no rows.
+    """
+
+    def __init__(self, folder: Path, name: str, schema: pa.Schema, *, is_one_file: bool = False) -> None:
         self._folder = folder
         self._name = name
         self._schema = schema
+        self._is_one_file = is_one_file
         self._rows: list[dict[str, Any]] = []
         self._chars = 0
         self._file: pq.ParquetWriter | None = None
@@ -67,12 +71,13 @@ class RowWriter:
     def _write(self, batch: pa.RecordBatch) -> None:
         if self._file is None:
             self._folder.mkdir(parents=True, exist_ok=True)
-            path = self._folder / f"{self._name}-{self._files:05d}.parquet"
+            number = "" if self._is_one_file else f"-{self._files:05d}"
+            path = self._folder / f"{self._name}{number}.parquet"
             self._file = pq.ParquetWriter(path, self._schema, compression="zstd")
             self._files += 1
         self._file.write_batch(batch)
         self._rows_in_file += batch.num_rows
-        if self._rows_in_file >= _ROWS_PER_FILE:
+        if self._rows_in_file >= _ROWS_PER_FILE and not self._is_one_file:
             self._end_file()
 
     def _end_file(self) -> None:

@@ -20,14 +20,18 @@ from tulou.data.collect.piece import Piece
 
 _RATE_HZ = 16_000
 _MAX_SECONDS = 3600.0
+_PIECE_SECONDS = 60.0
 
 
 def read_audio(path: Path) -> list[Piece]:
-    """One piece for each stretch of speech. Raises `DataError` for audio that is no PCM WAV, or without words."""
+    """One piece for each minute or so with speech in it.
+
+    Raises `DataError` for audio that is no PCM WAV or has no words in it.
+    """
     sphinx = load_extra("pocketsphinx", "speech", "recognising speech")
     samples = _mono_16khz(path)
     decoder = sphinx.Decoder(samprate=_RATE_HZ, loglevel="FATAL")
-    pieces = []
+    heard: list[tuple[float, float, str]] = []  # start and end in seconds, words
     segmenter = sphinx.Segmenter(sample_rate=_RATE_HZ)
     for segment in segmenter.segment(io.BytesIO(samples.tobytes())):
         decoder.start_utt()
@@ -35,11 +39,26 @@ def read_audio(path: Path) -> list[Piece]:
         decoder.end_utt()
         hypothesis = decoder.hyp()
         if hypothesis is not None and hypothesis.hypstr.strip():
-            position = f"seconds={segment.start_time:.1f}-{segment.end_time:.1f}"
-            pieces.append(Piece(position, path.stem, hypothesis.hypstr.strip()))
-    if not pieces:
+            heard.append((segment.start_time, segment.end_time, hypothesis.hypstr.strip()))
+    if not heard:
         raise DataError("no speech was recognised in this recording")
-    return pieces
+    return [
+        Piece(
+            f"seconds={group[0][0]:.0f}-{group[-1][1]:.0f}", path.stem, ". ".join(words for _, _, words in group) + "."
+        )
+        for group in _grouped(heard)
+    ]
+
+
+def _grouped(heard: list[tuple[float, float, str]]) -> list[list[tuple[float, float, str]]]:
+    """Stretches of speech together, as long as they fit into one piece."""
+    groups: list[list[tuple[float, float, str]]] = []
+    for stretch in heard:
+        if groups and stretch[1] - groups[-1][0][0] <= _PIECE_SECONDS:
+            groups[-1].append(stretch)
+        else:
+            groups.append([stretch])
+    return groups
 
 
 def _mono_16khz(path: Path) -> NDArray[np.int16]:
