@@ -1,1 +1,1 @@
-"""Apps: customer service, content generation and the console, served through the gateway's port."""
+"""The applications: customer service, content generation, feedback, and the pages people see them on."""

@@ -1,0 +1,164 @@
+"""What the console shows of the house: typed cards, filled in by whoever can see into the storeys.
+
+The applications know no stage folder, registry or fleet. `Overview` is the window; its methods may block, and the
+routes call them in a thread. A card holds what is measured and nothing that needs explaining to a browser.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+StageState = Literal["done", "running", "failed", "waiting"]
+ReplicaState = Literal["starting", "ready", "draining", "restarting", "crash_loop", "stopped"]
+
+
+@dataclass(frozen=True)
+class Project:
+    name: str
+    languages: tuple[str, ...]
+    tulou_version: str
+    url: str = ""
+    started_at: float | None = None  # epoch seconds; when the service started
+
+
+@dataclass(frozen=True)
+class StageRun:
+    """One stage of the last run."""
+
+    name: str  # "clean.tickets"
+    title: str
+    state: StageState
+    seconds: float = 0.0
+    peak_rss_bytes: int = 0
+    finished_at: float | None = None  # epoch seconds
+    is_cached: bool = False
+    summary: dict[str, Any] = field(default_factory=dict)  # what the stage returned, scalars and small tables
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class CleaningExample:
+    before: str
+    after: str = ""
+
+
+@dataclass(frozen=True)
+class CleaningRule:
+    """What one rule did to the records of one source."""
+
+    step: str  # "sensitive"
+    rule: str  # "phone"
+    action: Literal["dropped", "changed"]
+    count: int
+    examples: tuple[CleaningExample, ...] = ()
+
+
+@dataclass(frozen=True)
+class FailedFile:
+    uri: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class SourceCleaning:
+    """One source from files to clean records."""
+
+    source: str
+    files: int
+    collected: int
+    kept: int
+    rules: tuple[CleaningRule, ...] = ()
+    by_media_type: dict[str, int] = field(default_factory=dict)
+    failed: tuple[FailedFile, ...] = ()
+
+    @property
+    def dropped(self) -> int:
+        return self.collected - self.kept
+
+
+@dataclass(frozen=True)
+class Precision:
+    """One way a model was compressed, measured beside the others."""
+
+    precision: str  # "fp32", "int8"
+    size_bytes: int
+    latency_ms_p50: float
+    metrics: dict[str, float] = field(default_factory=dict)  # "accuracy", "macro_f1", "perplexity", ...
+    is_served: bool = False
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    name: str
+    task: str
+    base: str
+    version: str
+    precisions: tuple[Precision, ...] = ()
+    verdict: str = ""  # why the served precision was chosen, one sentence
+    details: dict[str, Any] = field(default_factory=dict)  # "labels", "examples", "parameters", ...
+    registered_at: float | None = None
+
+
+@dataclass(frozen=True)
+class Replica:
+    name: str  # "assistant-0"
+    model: str
+    state: ReplicaState
+    pid: int | None = None
+    port: int | None = None
+    restarts: int = 0
+    rss_bytes: int = 0
+    cpu_percent: float = 0.0
+    in_flight: int = 0
+    started_at: float | None = None
+
+
+@dataclass(frozen=True)
+class LivePoint:
+    """Requests of one short interval."""
+
+    at: float  # epoch seconds, end of the interval
+    requests: int
+    failed: int
+    p50_ms: float | None = None
+    p99_ms: float | None = None
+
+
+@dataclass(frozen=True)
+class ModelLive:
+    model: str
+    requests: int
+    success_rate: float | None
+    p50_ms: float | None
+    p99_ms: float | None
+    tokens_per_s: float | None = None
+
+
+@dataclass(frozen=True)
+class Live:
+    """The service now: a window of seconds, point by point and by model. None where nothing was asked."""
+
+    window_s: float
+    requests: int = 0
+    success_rate: float | None = None  # 0..1
+    p50_ms: float | None = None
+    p99_ms: float | None = None
+    points: tuple[LivePoint, ...] = ()
+    models: tuple[ModelLive, ...] = ()
+
+
+class Overview(Protocol):
+    """Everything the console may ask. Calls may block; what is not there yet is an empty list."""
+
+    def project(self) -> Project: ...
+
+    def runs(self) -> list[StageRun]: ...
+
+    def cleaning(self) -> list[SourceCleaning]: ...
+
+    def models(self) -> list[ModelCard]: ...
+
+    def replicas(self) -> list[Replica]: ...
+
+    def live(self) -> Live: ...

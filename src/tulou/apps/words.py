@@ -1,0 +1,123 @@
+"""What a text says, reduced to what can be compared: content words, quantities, negations, clauses.
+
+Chinese is segmented by jieba and compared by substring, because two texts are rarely cut alike; English is compared by
+a crude stem. Numbers are read with their unit, so that "7 days" never supports "7 hours". The price is recall: a true
+paraphrase in other words counts as different, and the caller quotes instead.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+import rjieba
+
+from tulou.apps import lexicon
+from tulou.apps.lexicon import fold, stem
+from tulou.apps.quantities import is_numeral, quantities, without_numerals
+
+_HAN = "\u3400-\u4dbf\u4e00-\u9fff"
+_TOKEN = re.compile(rf"[{_HAN}]+|[a-z][a-z0-9]*(?:[-'][a-z0-9]+)*|\d+[a-z][a-z0-9]*")
+_HAN_ONLY = re.compile(rf"[{_HAN}]+")
+_CLAUSE_END = re.compile(r"[，,；;：:。！？!?\n|]+|(?<!\d)\.(?!\d)|\.(?=\s|$)|\s[-–—]\s|——")
+
+_NEGATION = re.compile(
+    r"[不无没未非勿别莫否]|除外|除了|\b(?:no|not|never|none|neither|nor|without|cannot|except|excluding|unless)\b|n['’]t\b"
+)
+__all__ = [
+    "Clause",
+    "affinity",
+    "clauses",
+    "contains",
+    "fold",
+    "is_chinese",
+    "negations",
+    "quantities",
+    "question_terms",
+    "terms",
+]
+
+
+@dataclass(frozen=True)
+class Clause:
+    text: str  # folded
+    terms: tuple[str, ...]
+
+
+@lru_cache(maxsize=4096)
+def terms(text: str) -> tuple[str, ...]:
+    """Content words of `text` in order, Chinese as segmented, English stemmed; numbers are left to `quantities`."""
+    return tuple(_terms(fold(text)))
+
+
+def question_terms(question: str) -> tuple[str, ...]:
+    """What a question is about, each word once: content words without those that only ask."""
+    words = [word for word in terms(question) if word not in _asking()]
+    return tuple(dict.fromkeys(words or terms(question)))
+
+
+def contains(text: str, term: str) -> bool:
+    """Whether folded `text` holds `term`: Chinese as a substring, English as a whole word of the same stem."""
+    return term in text if _HAN_ONLY.fullmatch(term) else term in terms(text)
+
+
+def affinity(text: str, term: str) -> float:
+    """How well folded `text` covers one word of a question, 0..1: itself, a synonym, or part of its characters."""
+    if contains(text, term):
+        return 1.0
+    if any(contains(text, other) for other in synonyms(term)):
+        return 0.7
+    if len(term) > 1 and _HAN_ONLY.fullmatch(term):
+        return 0.4 * sum(character in text for character in term) / len(term)
+    return 0.0
+
+
+@lru_cache(maxsize=1024)
+def synonyms(term: str) -> frozenset[str]:
+    groups = [words for words in _synonym_groups() if term in words]
+    return frozenset().union(*groups) - {term}
+
+
+def negations(text: str) -> int:
+    """How often folded `text` says no; two texts with the same words but another count say different things."""
+    return len(_NEGATION.findall(text))
+
+
+@lru_cache(maxsize=2048)
+def clauses(text: str) -> tuple[Clause, ...]:
+    """The parts of `text` between punctuation marks, folded; a decimal point or a colon in a time is no mark."""
+    protected = re.sub(r"(?<=\d)[:：,](?=\d)", lambda m: {":": "\0", "：": "\0", ",": "\1"}[m[0]], fold(text))
+    parts = (part.replace("\0", ":").replace("\1", ",").strip() for part in _CLAUSE_END.split(protected) if part)
+    return tuple(Clause(part, terms(part)) for part in parts if part)
+
+
+def is_chinese(text: str) -> bool:
+    return bool(_HAN_ONLY.search(text))
+
+
+def _terms(text: str) -> Iterator[str]:
+    for match in _TOKEN.finditer(without_numerals(text)):
+        token = match.group()
+        if _HAN_ONLY.fullmatch(token):
+            yield from (
+                word
+                for word in rjieba.cut(token)
+                if word not in lexicon.words("grammar", "zh") and not is_numeral(word)
+            )
+        elif token not in lexicon.words("grammar", "en") and not token.endswith("n't"):
+            yield stem(token)
+
+
+@lru_cache(maxsize=1)
+def _asking() -> frozenset[str]:
+    return lexicon.words("asking", "zh") | {stem(word) for word in lexicon.words("asking", "en")}
+
+
+@lru_cache(maxsize=1)
+def _synonym_groups() -> tuple[frozenset[str], ...]:
+    return tuple(
+        frozenset(stem(word) if word.isascii() else word for word in group.split())
+        for group in lexicon.entries("synonyms", "groups")
+    )
