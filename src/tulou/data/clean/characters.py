@@ -26,7 +26,9 @@ _FOLD = {
 _INVISIBLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\xad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff\ufffe]")
 
 _SPACES = re.compile(r"(?<=\S)[ \t\xa0\u1680\u2000-\u200a\u202f\u205f\u3000]+")
-_CJK_GAP = re.compile(r"(?<=[\u3400-\u9fff，。！？：；、）]) (?=[\u3400-\u9fff，。！？：；、（])")
+_CJK_GAP = re.compile(
+    r"(?<=[，。！？：；、）]) (?=[\u3400-\u9fff，。！？：；、（])|(?<=[\u3400-\u9fff]) (?=[，。！？：；、）])"
+)
 _BLANK_LINES = re.compile(r"\n{3,}")
 
 
@@ -44,7 +46,7 @@ def fold_characters(text: str) -> tuple[str, list[str]]:
 
 
 def collapse_space(text: str) -> tuple[str, list[str]]:
-    """Runs of spaces to one, none at line ends or between Chinese characters, at most one blank line."""
+    """Runs of spaces to one, none at line ends or beside Chinese punctuation, at most one blank line."""
     lines = (_CJK_GAP.sub("", _SPACES.sub(" ", line)).rstrip() for line in text.replace("\r", "\n").split("\n"))
     plain = _BLANK_LINES.sub("\n\n", "\n".join(lines)).strip("\n")
     plain = plain if "\n" in plain else plain.strip()
