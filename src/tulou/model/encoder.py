@@ -7,9 +7,10 @@ torch at the top: import it inside the function that needs it.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -17,6 +18,9 @@ from torch import Tensor, nn
 
 from tulou.core.errors import ModelError
 from tulou.model.libraries import load_transformers, quiet
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 HEAD = "head.safetensors"
 
@@ -64,12 +68,15 @@ def load_encoder(folder: Path) -> Encoder:
     return Encoder(body, head).eval()
 
 
-def save_classifier(model: Encoder, tokenizer: Any, labels: Sequence[str], folder: Path) -> None:
-    """Write body, head and tokenizer; the body alone loads with `AutoModel.from_pretrained`."""
+def save_classifier(model: Encoder, tokenizer: Tokenizer, base: Path, labels: Sequence[str], folder: Path) -> None:
+    """Write body, head and tokenizer, its configuration taken from `base`; transformers loads body and tokenizer."""
     assert model.head is not None
     model.body.config.id2label = dict(enumerate(labels))
     model.body.config.label2id = {label: i for i, label in enumerate(labels)}
     with quiet():
         model.body.save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
     save_file({name: weight.contiguous() for name, weight in model.head.state_dict().items()}, folder / HEAD)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    for file in ("tokenizer_config.json", "special_tokens_map.json"):
+        if (base / file).is_file():
+            shutil.copyfile(base / file, folder / file)

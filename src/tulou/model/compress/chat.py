@@ -102,8 +102,9 @@ def _context_length(config: Any) -> int:
     """Tokens of prompt and answer together; up to its window, a sliding attention is the causal one we export."""
     longest = int(config.max_position_embeddings)
     window = getattr(config, "sliding_window", None)
-    is_sliding = bool(window) and getattr(config, "use_sliding_window", True)
-    return min(longest, int(window)) if is_sliding else longest
+    if window is None or not getattr(config, "use_sliding_window", True):
+        return longest
+    return min(longest, int(window))
 
 
 def _export_tokenizer(tokenizer: Any, out: Path) -> None:

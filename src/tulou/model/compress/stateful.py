@@ -2,8 +2,8 @@
 
 The Hugging Face model is traced with its cache as plain inputs and outputs; OpenVINO then turns each pair into a
 variable of the graph. The result is the form that OpenVINO GenAI serves, alone or with paged attention and continuous
-batching. It works for any decoder whose attention is one causal mask; models with sliding windows are refused by the
-check at the end, which compares the graph with torch. It imports torch at the top: import it where it is needed.
+batching. It works for any decoder whose attention is one causal mask; a check at the end compares the graph with torch
+and refuses what differs. It imports torch at the top: import it inside the function that needs it.
 """
 
 from __future__ import annotations

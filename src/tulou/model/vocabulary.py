@@ -1,0 +1,67 @@
+"""Teach a WordPiece tokenizer the characters it does not know.
+
+MiniLM's vocabulary is English: most Chinese characters become [UNK], and a classifier would see every Chinese ticket
+as the same row of unknowns. Characters of the training set get tokens and embedding rows of their own; the rows start
+near the mean of the others and are learnt with everything else. Tokenizers made of bytes know everything already.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+MIN_COUNT = 2  # a character seen once teaches nothing
+
+
+def unknown_characters(tokenizer: Tokenizer, texts: Iterable[str], min_count: int = MIN_COUNT) -> list[str]:
+    """Characters of `texts` that become the unknown token, the most frequent first."""
+    if (unknown := unknown_id(tokenizer)) is None:
+        return []
+    counts = Counter(character for text in texts for character in set(_normalised(tokenizer, text)))
+    return [
+        character
+        for character, count in counts.most_common()
+        if count >= min_count and unknown in tokenizer.encode(character, add_special_tokens=False).ids
+    ]
+
+
+def unknown_id(tokenizer: Tokenizer) -> int | None:
+    model = json.loads(tokenizer.to_str())["model"]
+    return tokenizer.token_to_id(model["unk_token"]) if model.get("unk_token") else None
+
+
+def extend(tokenizer: Tokenizer, characters: Sequence[str]) -> Tokenizer:
+    """A tokenizer that knows `characters` too, numbered on from the last token; one that is no WordPiece stays as it is."""
+    from tokenizers import Tokenizer
+
+    state: dict[str, Any] = json.loads(tokenizer.to_str())
+    if state["model"]["type"] != "WordPiece":
+        return tokenizer
+    vocabulary = state["model"]["vocab"]
+    first = tokenizer.get_vocab_size(with_added_tokens=True)
+    vocabulary |= {character: first + i for i, character in enumerate(characters)}
+    return Tokenizer.from_str(json.dumps(state))
+
+
+def grow_embeddings(body: Any, size: int) -> None:
+    """Resize the input embeddings of a transformers model to `size` rows, new ones near the mean of the old."""
+    import torch
+
+    old = body.get_input_embeddings().weight.detach()  # (V, H)
+    mean, spread = old.mean(dim=0), old.std()
+    before = old.shape[0]
+    if size <= before:
+        return
+    body.resize_token_embeddings(size, mean_resizing=False)
+    with torch.no_grad():
+        new = body.get_input_embeddings().weight[before:]  # (size - V, H)
+        new.copy_(mean + 0.5 * spread * torch.randn(new.shape))
+
+
+def _normalised(tokenizer: Tokenizer, text: str) -> str:
+    return tokenizer.normalizer.normalize_str(text) if tokenizer.normalizer else text
