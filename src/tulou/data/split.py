@@ -41,7 +41,7 @@ class _Record:
 
 
 def labelled(documents: Path | Sequence[Path], exam: Sequence[str], out: Path, seed: int) -> dict[str, Any]:
-    """Write `out/labelled-*.parquet` (LABELLED) from the labelled DOCUMENT rows in the folders `documents`.
+    """Write `out/labelled-*.parquet` (LABELLED) from the labelled DOCUMENT rows in `documents`.
 
     Returns {"rows", "train", "validation", "test", "labels": {label: rows}, "groups", "unlabelled", "exam_removed",
     "rare_removed": {label: rows}}. Raises `DataError` where fewer than two labels are left.
