@@ -36,7 +36,7 @@ def unknown_id(tokenizer: Tokenizer) -> int | None:
 
 
 def extend(tokenizer: Tokenizer, characters: Sequence[str]) -> Tokenizer:
-    """A tokenizer that knows `characters` too, numbered from the last token on; one that is no WordPiece stays as is."""
+    """A tokenizer that knows `characters` too, numbered from the last token on; only WordPiece is changed."""
     from tokenizers import Tokenizer
 
     state: dict[str, Any] = json.loads(tokenizer.to_str())
