@@ -241,6 +241,15 @@ def load_settings(project: Path) -> Settings:
     return parse_settings(raw, where=str(path))
 
 
+def with_listen(settings: Settings, listen: str) -> Settings:
+    """`settings` with another address to listen on. Raises `SettingsError` where it is not HOST:PORT."""
+    try:
+        service = ServiceSettings.model_validate({**settings.service.model_dump(), "listen": listen})
+    except ValidationError as err:
+        raise SettingsError(f"--listen {err.errors()[0]['msg'].removeprefix('Value error, ')}") from err
+    return settings.model_copy(update={"service": service})
+
+
 def parse_settings(raw: dict[str, Any], where: str = FILE_NAME) -> Settings:
     tables = dict(raw)
     models = tables.pop("model", {})

@@ -103,6 +103,13 @@ class Pipeline:
                 self._remember(results)
         return list(results.values())
 
+    def forget(self, names: Sequence[str]) -> None:
+        """Drop the outputs of the stages called so, that the next run makes them again."""
+        for name in names:
+            for stage in self._up_to(name):
+                if stage.name == name or stage.name.split(".")[0] == name:
+                    shutil.rmtree(self.root / stage.name, ignore_errors=True)
+
     def latest(self) -> dict[str, StageResult]:
         """What the last complete run produced, by stage name; empty before the first."""
         chosen = read_json(self.root / "latest.json") or {}

@@ -1,0 +1,1 @@
+"""Bootstrap: the one place where concrete classes meet; `tulou.toml` in, wired objects out."""

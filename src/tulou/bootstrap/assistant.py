@@ -1,0 +1,118 @@
+"""The applications in this process, without a server: for the exam and for questions on the command line."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass
+from typing import Any, cast
+
+import sqlalchemy as sa
+
+from tulou.apps.content.writer import Writer, Written
+from tulou.apps.events import Delta
+from tulou.apps.support.assistant import Assistant
+from tulou.bootstrap.project import Project
+from tulou.bootstrap.retrieval import Retrieval, open_retrieval
+from tulou.bootstrap.serving import served_models
+from tulou.core.errors import DataError
+from tulou.core.progress import Progress
+from tulou.core.settings import SupportSettings
+from tulou.core.state import metadata
+from tulou.core.telemetry import Metrics
+from tulou.core.types import Language
+from tulou.loop.exam import Answered, load_questions, take_exam
+
+
+@dataclass(frozen=True)
+class LocalApps:
+    assistant: Assistant
+    writer: Writer
+    retrieval: Retrieval
+
+
+@asynccontextmanager
+async def local_apps(project: Project, state: sa.Engine | None = None) -> AsyncIterator[LocalApps]:
+    """The applications over models in this process; turns are stored in `state`, by default the project's.
+
+    Raises `ModelError` or `DataError` where the project was not run yet.
+    """
+    from tulou.service.local import LocalModels
+
+    settings = project.settings
+    served = served_models(project)
+    models = LocalModels({name: each.folder for name, each in served.items()})
+    versions = {name: each.manifest.version for name, each in served.items()}.get
+    try:
+        retrieval = open_retrieval(project.search, models, settings.encoder, served[settings.encoder].folder)
+        state = state or project.state
+        yield LocalApps(
+            assistant=Assistant(
+                models, retrieval, support_settings(project), state, Metrics(), lambda name: versions(name, "")
+            ),
+            writer=Writer(
+                models, retrieval, settings.apps.content, project.folder, state, lambda name: versions(name, "")
+            ),
+            retrieval=retrieval,
+        )
+    finally:
+        models.close()
+
+
+def support_settings(project: Project) -> SupportSettings:
+    """[apps.support], without the intents where the project has no such classifier."""
+    settings = project.settings.apps.support
+    model = project.settings.models.get(settings.intents or "")
+    is_classifier = model is not None and model.task == "classify"
+    return settings if is_classifier else settings.model_copy(update={"intents": None})
+
+
+async def exam(project: Project, progress: Progress) -> dict[str, Any]:
+    """Put the exam's questions to the assistant; nothing of it is stored among customers' conversations."""
+    files = project.settings.exam
+    questions = load_questions(project.folder / files.questions)
+    off_topic = load_questions(project.folder / files.off_topic)
+    forgotten = sa.create_engine("sqlite://", poolclass=sa.StaticPool, connect_args={"check_same_thread": False})
+    metadata.create_all(forgotten)
+    async with local_apps(project, forgotten) as apps:
+
+        async def ask(question: str) -> Answered:
+            answer = await apps.assistant.ask(question)
+            cited = tuple(source.uri for source in answer.sources if source.is_cited)
+            return Answered(answer.kind, answer.found, cited, answer.text)
+
+        score = await take_exam(questions, off_topic, ask, progress)
+    forgotten.dispose()
+    return score
+
+
+async def answer(project: Project, question: str) -> dict[str, Any]:
+    """The assistant's answer to `question`, stored as a conversation like any other."""
+    async with local_apps(project) as apps:
+        return asdict(await apps.assistant.ask(question))
+
+
+async def compose(
+    project: Project, template: str, values: Mapping[str, str], language: str | None, show: Callable[[str], None]
+) -> dict[str, Any]:
+    """A text written from `template`; `show` gets it piece by piece.
+
+    Raises `DataError` for an unknown template, field or language.
+    """
+    if language not in (None, "zh", "en"):
+        raise DataError(f"language {language!r} is neither 'zh' nor 'en'")
+    written: dict[str, Any] = {}
+    async with local_apps(project) as apps:
+        async for event in apps.writer.write(template, values, cast("Language | None", language)):
+            if isinstance(event, Delta):
+                show(event.text)
+            elif isinstance(event, Written):
+                written = asdict(event)
+    return written
+
+
+async def find(project: Project, query: str, k: int) -> list[dict[str, Any]]:
+    """The `k` best passages for `query`, with their scores."""
+    async with local_apps(project) as apps:
+        hits = await apps.retrieval(query, k)
+    return [{**asdict(hit.passage), "score": hit.score, "lexical": hit.lexical, "cosine": hit.cosine} for hit in hits]

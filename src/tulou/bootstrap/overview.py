@@ -1,0 +1,154 @@
+"""The console's window into the storeys: stage manifests, the registry, the fleet and the gateway's live figures."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any, Literal, cast
+
+from tulou import __version__
+from tulou.apps import overview as cards
+from tulou.bootstrap.project import Project
+from tulou.core.stage import StageResult
+from tulou.service.gateway.switchboard import Switchboard
+
+POINT_S = 10.0  # width of one interval of the live picture
+
+_ACTIONS: tuple[Literal["dropped", "changed"], ...] = ("dropped", "changed")
+
+
+class ServiceOverview:
+    def __init__(self, project: Project, switchboard: Switchboard, url: str) -> None:
+        self._project = project
+        self._switchboard = switchboard
+        self._url = url
+        self._started_at = time.time()
+
+    def project(self) -> cards.Project:
+        settings = self._project.settings.project
+        return cards.Project(settings.name, settings.languages, __version__, self._url, self._started_at)
+
+    def runs(self) -> list[cards.StageRun]:
+        return [
+            cards.StageRun(
+                name=stage.name,
+                title=stage.title,
+                state="done",
+                seconds=stage.seconds,
+                peak_rss_bytes=stage.peak_rss_bytes,
+                finished_at=stage.finished_at,
+                summary=_scalars(stage.summary),
+            )
+            for stage in self._stages().values()
+        ]
+
+    def cleaning(self) -> list[cards.SourceCleaning]:
+        stages = self._stages()
+        return [
+            _cleaning(source.name, stages[f"collect.{source.name}"].summary, stages[f"clean.{source.name}"].summary)
+            for source in self._project.settings.data.source
+            if f"clean.{source.name}" in stages
+        ]
+
+    def models(self) -> list[cards.ModelCard]:
+        return [self._model(name) for name in self._project.settings.models]
+
+    def replicas(self) -> list[cards.Replica]:
+        in_flight = self._switchboard.in_flight()
+        return [
+            cards.Replica(
+                name=each.name,
+                model=each.model,
+                state=cast("cards.ReplicaState", each.state),
+                pid=each.pid,
+                port=each.port,
+                restarts=each.restarts,
+                rss_bytes=each.rss_bytes,
+                cpu_percent=each.cpu_percent,
+                in_flight=in_flight.get(each.name, 0),
+                started_at=each.started_at,
+            )
+            for each in self._switchboard.pool.status()
+        ]
+
+    def live(self) -> cards.Live:
+        live = self._switchboard.live
+        total = live.figures()
+        return cards.Live(
+            window_s=total.window_s,
+            requests=total.requests,
+            success_rate=total.success_rate,
+            p50_ms=total.p50_ms,
+            p99_ms=total.p99_ms,
+            points=tuple(
+                cards.LivePoint(point.at, point.requests, point.failures, point.p50_ms, point.p99_ms)
+                for point in live.points(POINT_S)
+            ),
+            models=tuple(
+                cards.ModelLive(
+                    model, each.requests, each.success_rate, each.p50_ms, each.p99_ms, each.tokens_per_second
+                )
+                for model, each in live.by_model(self._switchboard.models).items()
+            ),
+        )
+
+    def _stages(self) -> dict[str, StageResult]:
+        from tulou.bootstrap.pipeline import build_pipeline
+
+        return build_pipeline(self._project).latest()
+
+    def _model(self, name: str) -> cards.ModelCard:
+        settings = self._project.settings.models[name]
+        champion = self._project.registry.champion(name)
+        if champion is None:
+            return cards.ModelCard(name, settings.task, settings.base, version="")
+        return cards.ModelCard(
+            name=name,
+            task=settings.task,
+            base=settings.base,
+            version=str(champion.version),
+            precisions=tuple(_precision(row, champion.precision) for row in champion.table),
+            verdict=champion.verdict,
+            details=_scalars(champion.details),
+            registered_at=champion.registered_at,
+        )
+
+
+def _cleaning(name: str, collected: Mapping[str, Any], cleaned: Mapping[str, Any]) -> cards.SourceCleaning:
+    examples = cleaned.get("examples", ())
+    rules = [
+        cards.CleaningRule(
+            step=key.partition(".")[0],
+            rule=key.partition(".")[2],
+            action=action,
+            count=count,
+            examples=tuple(
+                cards.CleaningExample(example["before"] or "", example["after"] or "")
+                for example in examples
+                if f"{example['step']}.{example['rule']}" == key
+            ),
+        )
+        for action in _ACTIONS
+        for key, count in sorted(cleaned[action].items(), key=lambda item: -item[1])
+    ]
+    return cards.SourceCleaning(
+        source=name,
+        files=collected["files"],
+        collected=cleaned["in"],
+        kept=cleaned["kept"],
+        rules=tuple(rules),
+        by_media_type=collected["by_media_type"],
+        failed=tuple(cards.FailedFile(file["uri"], file["reason"]) for file in collected["failed"]),
+    )
+
+
+def _precision(row: Mapping[str, Any], served: str) -> cards.Precision:
+    known = ("precision", "size_bytes", "latency_ms_p50")
+    metrics = {key: value for key, value in row.items() if key not in known and isinstance(value, float)}
+    return cards.Precision(
+        row["precision"], row["size_bytes"], row["latency_ms_p50"], metrics, row["precision"] == served
+    )
+
+
+def _scalars(summary: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in summary.items() if isinstance(value, str | int | float | bool)}

@@ -1,0 +1,448 @@
+"""The main job as a visible list of stages, from raw sources to registered models that passed their exam.
+
+Each function below makes one stage: what it reads, what it depends on, and which code it is a function of. A stage
+imports its heavy libraries when it runs, so building the list costs milliseconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tulou.bootstrap.project import Project
+from tulou.core.settings import ModelSettings, SourceSettings
+from tulou.core.stage import Pipeline, Stage, StageContext, Summary
+from tulou.loop.exam import load_questions
+from tulou.loop.feedback import latest_snapshot, snapshot_digest
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+CALIBRATION_TEXTS = 300  # what NNCF samples by default
+
+
+def build_pipeline(project: Project) -> Pipeline:
+    settings = project.settings
+    sources = settings.data.source
+    models = settings.models
+    stages = [
+        *(_collect(project, source) for source in sources),
+        *(_clean(project, source) for source in sources),
+        _store(project),
+        _report(project),
+        _passages(project),
+        *(_export_encoder(project, name, model) for name, model in models.items() if model.task == "embed"),
+        _index(project),
+        *(stage for name, model in models.items() for stage in _recipe(project, name, model)),
+        *(_register(project, name) for name in models),
+        *_exam(project),
+    ]
+    return Pipeline(stages, project.stages)
+
+
+def _recipe(project: Project, name: str, model: ModelSettings) -> list[Stage]:
+    recipes = {"classify": _classifier, "chat": _chat_model, "embed": lambda *_: []}
+    return recipes[model.task](project, name, model)
+
+
+# --- data -------------------------------------------------------------------------------------------------------
+
+
+def _collect(project: Project, source: SourceSettings) -> Stage:
+    from tulou.data.collect import source_digest
+
+    def run(context: StageContext) -> Summary:
+        from tulou.data.collect import collect
+
+        return collect(source, project.folder, context.out, context.progress)
+
+    return Stage(
+        name=f"collect.{source.name}",
+        title=f"Collect {source.name}",
+        run=run,
+        settings=source.model_dump(exclude={"index"}),
+        raw=lambda: source_digest(source, project.folder),
+        code=("tulou.data.collect", "tulou.data.language", "tulou.core.types"),
+    )
+
+
+def _clean(project: Project, source: SourceSettings) -> Stage:
+    settings = project.settings.data.clean
+    upstream = f"collect.{source.name}"
+
+    def run(context: StageContext) -> Summary:
+        from tulou.data.clean import clean
+
+        return clean(context.inputs[upstream], context.out, settings, context.progress)
+
+    return Stage(
+        name=f"clean.{source.name}",
+        title=f"Clean {source.name}",
+        run=run,
+        inputs=(upstream,),
+        settings=settings.model_dump(),
+        code=("tulou.data.clean", "tulou.data.language"),
+    )
+
+
+def _store(project: Project) -> Stage:
+    sources = [source.name for source in project.settings.data.source]
+    url = project.settings.data.store
+
+    def run(context: StageContext) -> Summary:
+        from tulou.data.store import open_store
+
+        store = open_store(url, project.folder)
+        return {"url": url, "datasets": {name: store.write(name, *_cleaned(context, name)) for name in sources}}
+
+    def _cleaned(context: StageContext, name: str) -> tuple[str, Iterator[pa.Table]]:
+        folder = context.inputs[f"clean.{name}"]
+        return folder.name, _tables(folder, "documents-*.parquet")
+
+    return Stage(
+        name="store",
+        title="Store",
+        run=run,
+        inputs=tuple(f"clean.{name}" for name in sources),
+        settings=url,
+        code=("tulou.data.store",),
+    )
+
+
+def _report(project: Project) -> Stage:
+    names = [source.name for source in project.settings.data.source]
+
+    def run(context: StageContext) -> Summary:
+        from tulou.core.stage import MANIFEST, read_json
+        from tulou.data.report import write_report
+
+        summaries = {
+            name: tuple(
+                read_json(context.inputs[f"{step}.{name}"] / MANIFEST)["summary"] for step in ("collect", "clean")
+            )
+            for name in names
+        }
+        write_report(context.out / "report.html", context.out / "report.json", summaries)
+        return {"html": "report.html", "json": "report.json"}
+
+    return Stage(
+        name="report",
+        title="Report on the data",
+        run=run,
+        inputs=tuple(f"{step}.{name}" for name in names for step in ("collect", "clean")),
+        code=("tulou.data.report",),
+    )
+
+
+def _passages(project: Project) -> Stage:
+    indexed = [source.name for source in project.settings.data.source if source.is_indexed]
+    max_chars = project.settings.data.passage_chars
+
+    def run(context: StageContext) -> Summary:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        from tulou.core.types import PASSAGE
+        from tulou.data.search.chunk import passages
+
+        count = 0
+        with pq.ParquetWriter(context.out / "passages-0.parquet", PASSAGE) as writer:
+            for folder in context.inputs.values():
+                batches = (batch for table in _tables(folder, "documents-*.parquet") for batch in table.to_batches())
+                for batch in passages(batches, max_chars):
+                    writer.write_table(pa.Table.from_batches([batch], PASSAGE))
+                    count += batch.num_rows
+        return {"passages": count}
+
+    return Stage(
+        name="passages",
+        title="Cut passages",
+        run=run,
+        inputs=tuple(f"clean.{name}" for name in indexed),
+        settings={"max_chars": max_chars},
+        code=("tulou.data.search.chunk",),
+    )
+
+
+def _index(project: Project) -> Stage:
+    encoder = f"compress.{project.settings.encoder}"
+
+    def run(context: StageContext) -> Summary:
+        from tulou.data.search import build_index
+        from tulou.data.search.publish import publish_index
+        from tulou.service.engine import open_encoder
+
+        engine = open_encoder(context.inputs[encoder] / "served", threads=2)
+        try:
+            built = context.scratch / "index"
+            passages = (
+                batch
+                for table in _tables(context.inputs["passages"], "passages-*.parquet")
+                for batch in table.to_batches()
+            )
+            summary = build_index(passages, engine.encode, built, context.progress)
+        finally:
+            engine.close()
+        publish_index(built, project.search, context.fingerprint)
+        return summary
+
+    return Stage(
+        name="index",
+        title="Index passages",
+        run=run,
+        inputs=("passages", encoder),
+        settings=project.settings.data.search,
+        code=("tulou.data.search",),
+    )
+
+
+# --- models -----------------------------------------------------------------------------------------------------
+
+
+def _export_encoder(project: Project, name: str, model: ModelSettings) -> Stage:
+    def run(context: StageContext) -> Summary:
+        from tulou.model.base import resolve_base
+        from tulou.model.compress import export_encoder
+
+        folder = resolve_base(model.base, project.folder)
+        manifest = export_encoder(folder, context.out / "served", "fp32", name=name, fingerprint=context.fingerprint)
+        return {"base": model.base, "dimensions": manifest.dimensions, "chosen": manifest.precision}
+
+    return Stage(
+        name=f"compress.{name}",
+        title=f"Export {name}",
+        run=run,
+        settings=model.model_dump(),
+        raw=lambda: _base_digest(project, model.base),
+        code=("tulou.model.compress", "tulou.model.base", "tulou.model.encoder"),
+    )
+
+
+def _classifier(project: Project, name: str, model: ModelSettings) -> list[Stage]:
+    clean = f"clean.{model.source}"
+
+    def split(context: StageContext) -> Summary:
+        from tulou.data.split import labelled
+
+        return labelled([context.inputs[clean]], _exam_texts(project), context.out, model.seed)
+
+    def train(context: StageContext) -> Summary:
+        from tulou.model.finetune.classify import train_classifier
+
+        examples = context.inputs[f"split.{name}"]
+        return train_classifier(examples, context.out, context.scratch, model, project.folder, context.progress)
+
+    def compress(context: StageContext) -> Summary:
+        from tulou.model.compress import compress_classifier
+
+        return compress_classifier(
+            context.inputs[f"train.{name}"],
+            context.inputs[f"split.{name}"],
+            context.out,
+            project.settings.compress,
+            name=name,
+            base=model.base,
+            fingerprint=context.fingerprint,
+            progress=context.progress,
+        )
+
+    return [
+        Stage(
+            name=f"split.{name}",
+            title=f"Split {model.source} for {name}",
+            run=split,
+            inputs=(clean,),
+            settings={"seed": model.seed},
+            raw=lambda: _exam_digest(project),
+            code=("tulou.data.split",),
+        ),
+        Stage(
+            name=f"train.{name}",
+            title=f"Train {name}",
+            run=train,
+            inputs=(f"split.{name}",),
+            settings=model.model_dump(),
+            raw=lambda: _base_digest(project, model.base),
+            code=("tulou.model.finetune.classify", "tulou.model.encoder", "tulou.model.base"),
+        ),
+        Stage(
+            name=f"compress.{name}",
+            title=f"Evaluate and compress {name}",
+            run=compress,
+            inputs=(f"train.{name}", f"split.{name}"),
+            settings=project.settings.compress.model_dump(),
+            code=("tulou.model.compress", "tulou.model.evaluate", "tulou.model.encoder"),
+        ),
+    ]
+
+
+def _chat_model(project: Project, name: str, model: ModelSettings) -> list[Stage]:
+    sources = [source.name for source in project.settings.data.source]
+    corpus = tuple(f"clean.{source}" for source in ([model.source] if model.source else sources))
+
+    def examples(context: StageContext) -> Summary:
+        from tulou.model.dataset import chat_examples
+
+        return chat_examples(
+            context.inputs["passages"], _exam_texts(project), context.out, model.seed, latest_snapshot(project.feedback)
+        )
+
+    def pretrain_(context: StageContext) -> Summary:
+        from tulou.model.pretrain import pretrain
+
+        def texts() -> Iterator[str]:
+            for stage in corpus:
+                for table in _tables(context.inputs[stage], "documents-*.parquet"):
+                    yield from table["text"].to_pylist()
+
+        return pretrain(texts, context.out, context.scratch, model, context.progress)
+
+    def finetune(context: StageContext) -> Summary:
+        from tulou.model.base import resolve_base
+        from tulou.model.finetune.chat import finetune_chat
+
+        is_scratch = model.base == "scratch"
+        base = context.inputs[f"pretrain.{name}"] if is_scratch else resolve_base(model.base, project.folder)
+        rows = context.inputs[f"examples.{name}"]
+        return finetune_chat(rows, base, context.out, context.scratch, model, context.progress)
+
+    def compress(context: StageContext) -> Summary:
+        from tulou.model.compress import compress_chat
+
+        return compress_chat(
+            context.inputs[f"finetune.{name}"],
+            context.inputs[f"examples.{name}"],
+            context.out,
+            project.settings.compress,
+            name=name,
+            base=model.base,
+            fingerprint=context.fingerprint,
+            progress=context.progress,
+        )
+
+    stages = [
+        Stage(
+            name=f"examples.{name}",
+            title=f"Write examples for {name}",
+            run=examples,
+            inputs=("passages",),
+            settings={"seed": model.seed},
+            raw=lambda: _exam_digest(project) + snapshot_digest(project.feedback),
+            code=("tulou.model.dataset", "tulou.core.prompt"),
+        ),
+        Stage(
+            name=f"pretrain.{name}",
+            title=f"Pretrain {name}",
+            run=pretrain_,
+            inputs=corpus,
+            settings=model.model_dump(),
+            code=("tulou.model.pretrain", "tulou.model.tokenizer"),
+        ),
+        Stage(
+            name=f"finetune.{name}",
+            title=f"Fine-tune {name} to chat",
+            run=finetune,
+            inputs=(f"examples.{name}", f"pretrain.{name}"),
+            settings=model.model_dump(),
+            raw=lambda: _base_digest(project, model.base),
+            code=("tulou.model.finetune.chat", "tulou.model.base"),
+        ),
+        Stage(
+            name=f"compress.{name}",
+            title=f"Evaluate and compress {name}",
+            run=compress,
+            inputs=(f"finetune.{name}", f"examples.{name}"),
+            settings=project.settings.compress.model_dump(),
+            code=("tulou.model.compress", "tulou.model.evaluate"),
+        ),
+    ]
+    if model.base == "scratch":
+        return stages
+    return [
+        replace(stage, inputs=tuple(i for i in stage.inputs if i != f"pretrain.{name}"))
+        for stage in stages
+        if stage.name != f"pretrain.{name}"
+    ]
+
+
+def _register(project: Project, name: str) -> Stage:
+    upstream = f"compress.{name}"
+
+    def run(context: StageContext) -> Summary:
+        from tulou.core.stage import MANIFEST, read_json
+
+        folder = context.inputs[upstream]
+        manifest = read_json(folder / MANIFEST)
+        return project.registry.register(name, folder, manifest)
+
+    return Stage(
+        name=f"register.{name}",
+        title=f"Register {name}",
+        run=run,
+        inputs=(upstream,),
+        code=("tulou.model.registry",),
+    )
+
+
+def _exam(project: Project) -> list[Stage]:
+    if not (project.folder / project.settings.exam.questions).exists():
+        return []
+
+    def run(context: StageContext) -> Summary:
+        from tulou.bootstrap.assistant import exam
+
+        return asyncio.run(exam(project, context.progress))
+
+    return [
+        Stage(
+            name="exam",
+            title="Take the exam",
+            run=run,
+            inputs=("index", *(f"register.{name}" for name in project.settings.models)),
+            settings=project.settings.apps.support.model_dump(),
+            raw=lambda: _exam_digest(project),
+            code=("tulou.apps.support", "tulou.loop.exam", "tulou.core.prompt"),
+        )
+    ]
+
+
+# --- what the stages read -----------------------------------------------------------------------------------------
+
+
+def _tables(folder: Path, pattern: str) -> Iterator[pa.Table]:
+    """The row groups of the Parquet files in `folder`, one at a time."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    for path in sorted(folder.glob(pattern)):
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches():
+                yield pa.Table.from_batches([batch])
+
+
+def _exam_texts(project: Project) -> list[str]:
+    path = project.folder / project.settings.exam.questions
+    return [question.question for question in load_questions(path)] if path.exists() else []
+
+
+def _exam_digest(project: Project) -> str:
+    digest = hashlib.sha256()
+    for name in (project.settings.exam.questions, project.settings.exam.off_topic):
+        path = project.folder / name
+        digest.update(path.read_bytes() if path.exists() else b"")
+    return digest.hexdigest()[:16]
+
+
+def _base_digest(project: Project, base: str) -> str:
+    """Digest of a base that is a folder of the user's: names, sizes and times, because weights are large."""
+    folder = project.folder / base
+    if not folder.is_dir():
+        return base
+    entries: list[Any] = [
+        (path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in sorted(folder.iterdir())
+    ]
+    return hashlib.sha256(repr(entries).encode()).hexdigest()[:16]

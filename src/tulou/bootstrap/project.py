@@ -1,0 +1,89 @@
+"""A project on disk: its settings and where each of its parts lives. Opening one loads nothing heavy."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tulou.core.settings import Settings, load_settings, with_listen
+from tulou.core.stage import read_json
+from tulou.core.state import open_state
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Engine
+
+    from tulou.model.registry import Registry
+
+
+@dataclass(frozen=True)
+class Project:
+    folder: Path
+    settings: Settings
+
+    @classmethod
+    def open(cls, folder: Path, listen: str | None = None) -> Project:
+        """Read `tulou.toml` in `folder`; `listen` (HOST:PORT) replaces the file's. Raises `SettingsError`."""
+        folder = folder.resolve()
+        settings = load_settings(folder)
+        return cls(folder, with_listen(settings, listen) if listen else settings)
+
+    @property
+    def home(self) -> Path:
+        return self.folder / ".tulou"
+
+    @property
+    def stages(self) -> Path:
+        return self.home / "stages"
+
+    @property
+    def logs(self) -> Path:
+        return self.home / "logs"
+
+    @property
+    def feedback(self) -> Path:
+        return self.home / "feedback"
+
+    @property
+    def service_file(self) -> Path:
+        return self.home / "service.json"
+
+    @property
+    def admin_key_file(self) -> Path:
+        return self.home / "admin.key"
+
+    @property
+    def search(self) -> Path:
+        """Folder of the embedded index."""
+        return self.folder / self.settings.data.search
+
+    @cached_property
+    def state(self) -> Engine:
+        return open_state(self.settings.data.state, self.folder)
+
+    @cached_property
+    def registry(self) -> Registry:
+        from tulou.model.registry import Registry
+
+        self.home.mkdir(parents=True, exist_ok=True)
+        return Registry(f"sqlite:///{self.home / 'mlflow.db'}", self.home / "registry")
+
+    def running_service(self) -> dict[str, Any] | None:
+        """What the running service wrote about itself; None if there is none, or only the file of a killed one."""
+        try:
+            found: dict[str, Any] | None = read_json(self.service_file)
+        except json.JSONDecodeError:
+            return None
+        return found if found and _is_same_process(found["pid"], found["started_at"]) else None
+
+
+def _is_same_process(pid: int, started_at: float) -> bool:
+    """Whether `pid` still is the process that wrote the file, and not a later one with the same number."""
+    import psutil
+
+    try:
+        return bool(psutil.Process(pid).create_time() <= started_at)
+    except psutil.Error:
+        return False

@@ -1,0 +1,34 @@
+"""The `tulou` command: one verb per chore, `--json` everywhere, exit code 0 only on success.
+
+Verbs import what they need when they run, so that `tulou --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from tulou.cli import models as _models
+from tulou.cli import project as _project
+from tulou.cli import service as _service
+from tulou.cli.app import app
+from tulou.cli.output import fail
+from tulou.core.errors import TulouError
+
+__all__ = ["app", "main"]
+
+_VERBS = (_project, _service, _models)
+
+
+def main() -> None:
+    """Entry point: errors we know are one sentence, Ctrl-C is no error message, a closed pipe is no error at all."""
+    try:
+        app()
+    except TulouError as err:
+        fail(err, as_json="--json" in sys.argv)
+        sys.exit(err.exit_code)
+    except KeyboardInterrupt:
+        sys.stderr.write("stopped; what was finished is kept\n")
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(0)

@@ -1,0 +1,54 @@
+"""What one stage did, in a few words: the rest of its line on the screen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from tulou.core.stage import StageResult
+
+Summary = Mapping[str, Any]
+
+
+def headline(result: StageResult) -> str:
+    write = HEADLINES.get(result.name.split(".")[0])
+    return write(result.summary) if write else ""
+
+
+def _collect(summary: Summary) -> str:
+    words = f"{summary['files']:,} files, {summary['documents']:,} documents"
+    if failed := summary.get("failed"):
+        words += f", [yellow]{len(failed)} unreadable[/yellow]"
+    return words
+
+
+def _clean(summary: Summary) -> str:
+    changed = sum(summary.get("changed", {}).values())
+    dropped = summary["in"] - summary["kept"]
+    return f"{summary['in']:,} in, {summary['kept']:,} kept, {dropped:,} dropped, {changed:,} changes"
+
+
+def _compress(summary: Summary) -> str:
+    rows = {row["precision"]: row for row in summary.get("table", ())}
+    if not {"fp32", "int8"} <= rows.keys():
+        return f"{summary.get('chosen', '')}"
+    ratio = rows["fp32"]["size_bytes"] / rows["int8"]["size_bytes"]
+    speed = rows["fp32"]["latency_ms_p50"] / rows["int8"]["latency_ms_p50"]
+    return f"int8 {ratio:.1f}x smaller, {speed:.1f}x faster; serves {summary['chosen']}"
+
+
+def _exam(summary: Summary) -> str:
+    return (
+        f"found {summary['in_top_3']}/{summary['questions']}, cited {summary['cited_right']}/{summary['questions']}, "
+        f"declined {summary['off_topic_declined']}/{summary['off_topic']} off-topic"
+    )
+
+
+HEADLINES: dict[str, Callable[[Summary], str]] = {
+    "collect": _collect,
+    "clean": _clean,
+    "passages": lambda summary: f"{summary['passages']:,} passages",
+    "compress": _compress,
+    "register": lambda summary: f"version {summary['version']}",
+    "exam": _exam,
+}

@@ -1,0 +1,241 @@
+"""Verbs that work on a project without serving it: init, run, evaluate, search, iterate, trace, status, logs."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tulou.cli.app import HERE, JsonOption, ProjectOption, app
+from tulou.cli.output import emit, human_seconds, stderr, stdout
+from tulou.cli.progress import Terminal
+from tulou.cli.screens import show_exam, show_run, show_search, show_status, show_trace
+from tulou.core.errors import TulouError
+from tulou.core.progress import Silent
+from tulou.core.stage import Stage, StageResult
+
+
+@app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(help="Folder to make; must be new or empty.")],
+    template: Annotated[str, typer.Option(help="Sample business to start from.")] = "shop",
+    as_json: JsonOption = False,
+) -> None:
+    """Make a project: tulou.toml with sample data to replace by your own."""
+    from tulou.bootstrap.sample import write_project
+
+    if as_json:
+        written = write_project(template, folder, Silent())
+    else:
+        with Terminal(stdout) as terminal:
+            written = write_project(template, folder, terminal)
+    skipped = [file for file in written if file["skipped"]]
+    if as_json:
+        emit({"folder": str(folder.resolve()), "template": template, "files": len(written), "skipped": skipped})
+        return
+    stdout.print(f"[green]✓[/green] wrote {len(written) - len(skipped)} files to [bold]{folder}[/bold]")
+    for file in skipped:
+        stdout.print(f"  [yellow]skipped[/yellow] {file['path']}: {file['skipped']}")
+    stdout.print(f"  next: [bold]tulou up --project {folder}[/bold]")
+
+
+@app.command()
+def run(
+    project: ProjectOption = HERE,
+    until: Annotated[
+        str | None, typer.Option(help="Stop after this stage, such as 'clean' or 'train.intents'.")
+    ] = None,
+    redo: Annotated[list[str] | None, typer.Option(help="Forget this stage's output and make it again.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Turn the raw data into a search index and registered models; does only what is not done yet."""
+    answer = run_pipeline(project, until, redo or [], as_json)
+    if as_json:
+        emit(answer)
+
+
+def run_pipeline(folder: Path, until: str | None, redo: list[str], as_json: bool) -> dict[str, Any]:
+    """Run the project's stages and show it; returns the `--json` answer."""
+    from tulou.bootstrap.pipeline import build_pipeline
+    from tulou.bootstrap.project import Project
+
+    project = Project.open(folder)
+    for key in project.settings.without_effect():
+        stderr.print(f"[yellow]note:[/yellow] {key} in tulou.toml has no effect in this version")
+    pipeline = build_pipeline(project)
+    pipeline.forget(redo)
+    started = time.monotonic()
+    if as_json:
+        results = pipeline.run(Silent(), Unseen(), until)
+    else:
+        with Terminal(stdout) as terminal:
+            results = pipeline.run(terminal, terminal, until)
+    seconds = round(time.monotonic() - started, 2)
+    did_nothing = all(result.is_cached for result in results)
+    if not as_json:
+        if did_nothing:
+            stdout.print(f"nothing to do: all {len(results)} stages are up to date ({human_seconds(seconds)})")
+        else:
+            show_run(results, seconds, project)
+    return {
+        "project": str(project.folder),
+        "did_nothing": did_nothing,
+        "seconds": seconds,
+        "stages": [
+            {
+                "name": result.name,
+                "fingerprint": result.fingerprint,
+                "cached": result.is_cached,
+                "seconds": result.seconds,
+                "summary": result.summary,
+            }
+            for result in results
+        ],
+    }
+
+
+class Unseen:
+    """A watcher for `--json`: nobody is looking."""
+
+    def started(self, stage: Stage, index: int, total: int) -> None:
+        pass
+
+    def finished(self, result: StageResult, index: int, total: int) -> None:
+        pass
+
+
+@app.command()
+def evaluate(
+    project: ProjectOption = HERE,
+    as_json: JsonOption = False,
+) -> None:
+    """Take the exam: held-out questions to the whole assistant, and the models' held-out scores."""
+    from tulou.bootstrap.assistant import exam
+    from tulou.bootstrap.project import Project
+
+    opened = Project.open(project)
+    if as_json:
+        score = asyncio.run(exam(opened, Silent()))
+    else:
+        with Terminal(stdout) as terminal:
+            score = asyncio.run(exam(opened, terminal))
+    models = {name: opened.registry.champion(name).metrics for name in opened.settings.models}
+    if as_json:
+        emit({"exam": score, "models": models})
+    else:
+        show_exam(score, models)
+
+
+@app.command()
+def search(
+    query: Annotated[str, typer.Argument(help="What to look for, in Chinese or English.")],
+    project: ProjectOption = HERE,
+    k: Annotated[int, typer.Option("-k", min=1, max=100, help="How many passages.")] = 5,
+    as_json: JsonOption = False,
+) -> None:
+    """Find passages in the index."""
+    from tulou.bootstrap.assistant import find
+    from tulou.bootstrap.project import Project
+
+    hits = asyncio.run(find(Project.open(project), query, k))
+    if as_json:
+        emit({"query": query, "hits": hits})
+    else:
+        show_search(hits)
+
+
+@app.command()
+def iterate(project: ProjectOption = HERE, as_json: JsonOption = False) -> None:
+    """Teach the models what users said: snapshot the feedback, retrain what depends on it, register new versions."""
+    from tulou.bootstrap.project import Project
+    from tulou.loop.feedback import take_snapshot
+
+    opened = Project.open(project)
+    feedback = take_snapshot(opened.state, opened.feedback)
+    if not as_json:
+        stdout.print(
+            f"feedback: {feedback['given']} given ({feedback['up']} up, {feedback['down']} down, "
+            f"{feedback['corrected']} corrected), {feedback['conversations']} to learn from"
+        )
+    if not feedback["is_new"]:
+        if as_json:
+            emit({"feedback": feedback, "run": None})
+        else:
+            stdout.print("nothing new to learn from; rate answers at /chat first")
+        return
+    answer = run_pipeline(project, None, [], as_json)
+    if as_json:
+        emit({"feedback": feedback, "run": answer})
+
+
+@app.command()
+def trace(
+    answer: Annotated[str, typer.Argument(help="Id of an answer, as /chat, `tulou ask` and the console show it.")],
+    project: ProjectOption = HERE,
+    as_json: JsonOption = False,
+) -> None:
+    """Walk from an answer back to its model, passages, cleaning decisions and source files."""
+    from tulou.bootstrap.pipeline import build_pipeline
+    from tulou.bootstrap.project import Project
+    from tulou.loop.trace import trace_answer
+
+    opened = Project.open(project)
+    done = build_pipeline(opened).latest()
+    if "passages" not in done:
+        raise TulouError("this project has not been run yet; `tulou run` first")
+    cleaned = {name.partition(".")[2]: result.path for name, result in done.items() if name.startswith("clean.")}
+    traced = trace_answer(answer, opened.state, cleaned, done["passages"].path)
+    if as_json:
+        emit(traced)
+    else:
+        show_trace(traced)
+
+
+@app.command()
+def status(project: ProjectOption = HERE, as_json: JsonOption = False) -> None:
+    """Say what was run, which models are registered, and whether the service is up and how it feels."""
+    from tulou.bootstrap.project import Project
+    from tulou.bootstrap.status import project_status
+
+    found = project_status(Project.open(project))
+    if as_json:
+        emit(found)
+    else:
+        show_status(found)
+
+
+@app.command()
+def logs(
+    name: Annotated[str | None, typer.Argument(help="Only logs whose name starts so, such as 'service'.")] = None,
+    project: ProjectOption = HERE,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=1, help="How many of the last lines.")] = 50,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on printing new lines until Ctrl-C.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Print what the service and its replicas logged."""
+    from tulou.bootstrap.project import Project
+    from tulou.ops import logs as log_files
+
+    folder = Project.open(project).logs
+    records = log_files.tail(folder, name, lines)
+    if as_json and not follow:
+        emit({"records": records})
+        return
+    for record in records:
+        _print_record(record, as_json)
+    if follow:
+        for record in log_files.follow(folder, name):
+            _print_record(record, as_json)
+
+
+def _print_record(record: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        emit(record)
+        return
+    level = str(record["log.level"])
+    colour = {"warning": "yellow", "error": "red", "critical": "red"}.get(level, "dim")
+    stdout.print(f"[dim]{str(record['@timestamp'])[:23]:<23}[/dim] [{colour}]{level:<8}[/{colour}] ", end="")
+    stdout.print(f"{record['log']}: {record.get('message', '')}", markup=False)

@@ -1,0 +1,156 @@
+"""One screen for each thing a person asks about: a run, an exam, a search, a trace, the state of the project."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from tulou.cli.output import human_bytes, human_seconds, stdout, table
+from tulou.core.stage import StageResult
+
+if TYPE_CHECKING:
+    from tulou.bootstrap.project import Project
+
+
+def show_run(results: Sequence[StageResult], seconds: float, project: Project) -> None:
+    """The summary at the end of a run."""
+    by_name = {result.name: result for result in results}
+    _show_cleaning(by_name)
+    _show_models(by_name)
+    if exam := by_name.get("exam"):
+        _show_score(exam.summary)
+    peak = max((result.peak_rss_bytes for result in results if not result.is_cached), default=0)
+    stdout.print(f"\n[green]done[/green] in {human_seconds(seconds)}, at most {human_bytes(peak)} of memory")
+    if report := by_name.get("report"):
+        stdout.print(f"what was cleaned and why: {report.path / 'report.html'}", soft_wrap=True)
+    if project.running_service():
+        stdout.print("the service is running the earlier versions; restart it to serve the new ones")
+
+
+def _show_cleaning(results: Mapping[str, StageResult]) -> None:
+    rows = table("source", ">in", ">kept", ">dropped", "mostly because of", title="\nData")
+    for name, result in results.items():
+        if name.startswith("clean."):
+            summary = result.summary
+            reasons = sorted(summary["dropped"].items(), key=lambda item: -item[1])[:3]
+            rows.add_row(
+                name.partition(".")[2],
+                f"{summary['in']:,}",
+                f"{summary['kept']:,}",
+                f"{summary['in'] - summary['kept']:,}",
+                ", ".join(f"{reason} {count:,}" for reason, count in reasons),
+            )
+    if rows.row_count:
+        stdout.print(rows)
+
+
+def _show_models(results: Mapping[str, StageResult]) -> None:
+    rows = table("model", "precision", ">size", ">latency", "accuracy", "", title="\nModels")
+    for name, result in results.items():
+        if not name.startswith("compress."):
+            continue
+        for row in result.summary.get("table", ()):
+            chosen = "serves" if row["precision"] == result.summary.get("chosen") else ""
+            rows.add_row(
+                name.partition(".")[2],
+                row["precision"],
+                human_bytes(row["size_bytes"]),
+                f"{row['latency_ms_p50']:.1f} ms",
+                accuracy_of(row),
+                chosen,
+            )
+    if rows.row_count:
+        stdout.print(rows)
+
+
+def accuracy_of(row: Mapping[str, Any]) -> str:
+    """A classifier's accuracy, or a language model's perplexity and next-token accuracy."""
+    if "accuracy" in row:
+        return f"{row['accuracy']:.1%}"
+    return f"{row['token_accuracy']:.1%} of tokens, perplexity {row['perplexity']:.1f}"
+
+
+def _show_score(score: Mapping[str, Any]) -> None:
+    stdout.print("\n[bold]Exam[/bold]")
+    asked = score["questions"]
+    stdout.print(f"right document in the top 3   {score['in_top_3']}/{asked}")
+    stdout.print(f"right source cited            {score['cited_right']}/{asked}")
+    stdout.print(f"off-topic questions declined  {score['off_topic_declined']}/{score['off_topic']}")
+    kinds = ", ".join(f"{count} {kind}" for kind, count in score["kinds"].items())
+    stdout.print(f"answers                       {kinds}")
+
+
+def show_exam(score: Mapping[str, Any], models: Mapping[str, Mapping[str, Any]]) -> None:
+    _show_score(score)
+    misses = [
+        row
+        for row in score["rows"]
+        if (row["on_topic"] and not (row["in_top_3"] and row["cited_right"]))
+        or (not row["on_topic"] and row["kind"] != "declined")
+    ]
+    if misses:
+        rows = table("missed", "expected", "cited", title="\nMisses")
+        for row in misses:
+            rows.add_row(
+                row["question"], ", ".join(row["expected"]) or "decline", ", ".join(row["cited"]) or row["kind"]
+            )
+        stdout.print(rows)
+    rows = table("model", "held-out scores", title="\nModels")
+    for name, metrics in models.items():
+        shown = ", ".join(f"{key} {value:.3f}" for key, value in metrics.items() if isinstance(value, float))
+        rows.add_row(name, shown or "-")
+    stdout.print(rows)
+
+
+def show_search(hits: Sequence[Mapping[str, Any]]) -> None:
+    if not hits:
+        stdout.print("nothing found")
+    for rank, hit in enumerate(hits, 1):
+        stdout.print(f"[bold]{rank}.[/bold] ", end="")
+        stdout.print(hit["heading"] or hit["title"], markup=False, style="bold", end="  ")
+        stdout.print(f"{hit['uri']} {hit['position']}", markup=False, style="dim")
+        stdout.print(f"   [dim]lexical {hit['lexical']:.2f}, cosine {hit['cosine']:.2f}[/dim]")
+        stdout.print("   " + " ".join(hit["text"].split())[:300], markup=False)
+
+
+def show_trace(traced: Mapping[str, Any]) -> None:
+    answer = traced["answer"]
+    stdout.print(f"[bold]question[/bold]  {answer['question']}")
+    stdout.print(f"[bold]answer[/bold]    {answer['answer']}  [dim]({answer['kind']})[/dim]")
+    stdout.print(f"[bold]model[/bold]     {traced['model']['name']} version {traced['model']['version'] or '-'}")
+    if rated := traced["feedback"]:
+        stdout.print(f"[bold]feedback[/bold]  {'up' if rated['rating'] > 0 else 'down'} {rated['comment'] or ''}")
+    for passage in traced["passages"]:
+        document = passage["document"] or {}
+        stdout.print(f"[bold]passage[/bold]   {passage['heading'] or passage['title']}")
+        stdout.print(f"  from     {document.get('uri')} {document.get('position')} ({document.get('media_type')})")
+        stdout.print(f"  file     sha256 {document.get('content_hash')}, changed {document.get('modified_at')}")
+        cleaned = ", ".join(f"{row['step']}.{row['rule']}" for row in passage["decisions"])
+        stdout.print(f"  cleaned  {cleaned or 'kept as it came'}")
+
+
+def show_status(status: Mapping[str, Any]) -> None:
+    run = status["last_run"]
+    if run:
+        ago = human_seconds(max(0.0, time.time() - run["finished_at"]))
+        stdout.print(f"[bold]last run[/bold]  {ago} ago, {run['stages']} stages")
+    else:
+        stdout.print("[bold]last run[/bold]  never; `tulou run` makes the first")
+    for model in status["models"]:
+        stdout.print(f"[bold]model[/bold]     {model['name']} version {model['version']} ({model['precision']})")
+    if not status["running"]:
+        stdout.print("[bold]service[/bold]   not running; `tulou serve` starts it")
+        return
+    stdout.print(f"[bold]service[/bold]   {status['url']} (process {status['pid']})")
+    rows = table("replica", "state", ">process", ">restarts", ">memory", ">in flight")
+    for replica in status["replicas"]:
+        rows.add_row(
+            replica["name"],
+            replica["state"],
+            str(replica["pid"] or "-"),
+            str(replica["restarts"]),
+            human_bytes(replica["rss_bytes"]),
+            str(replica["in_flight"]),
+        )
+    stdout.print(rows)

@@ -1,0 +1,176 @@
+"""Verbs around the running service: serve, up, ask, write, keys."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated, Any
+
+import typer
+
+from tulou.cli.app import HERE, JsonOption, ProjectOption, app
+from tulou.cli.output import emit, stdout, table
+from tulou.cli.project import run_pipeline
+
+
+@app.command()
+def serve(
+    project: ProjectOption = HERE,
+    listen: Annotated[str | None, typer.Option(help="HOST:PORT instead of the one in tulou.toml.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Serve the registered models and the applications until Ctrl-C."""
+    from tulou.bootstrap.project import Project
+    from tulou.bootstrap.service import serve_project
+
+    serve_project(Project.open(project, listen), lambda ready: _show_ready(ready, as_json))
+
+
+@app.command()
+def up(
+    project: ProjectOption = HERE,
+    listen: Annotated[str | None, typer.Option(help="HOST:PORT instead of the one in tulou.toml.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """`tulou run`, then `tulou serve`."""
+    from tulou.bootstrap.project import Project
+    from tulou.bootstrap.service import require_free_port
+
+    require_free_port(Project.open(project, listen).settings.service)  # before minutes of work, not after
+    answer = run_pipeline(project, None, [], as_json)
+    if as_json:
+        emit(answer)
+    serve(project, listen, as_json)
+
+
+def _show_ready(ready: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        emit(ready)
+        return
+    url = ready["url"]
+    stdout.print(f"\n[green]●[/green] [bold]{url}[/bold] is up", highlight=False)
+    stdout.print(f"  customers   {url}/chat")
+    stdout.print(f"  console     {url}/")
+    stdout.print(f"  content     {url}/content")
+    stdout.print(f"  OpenAI API  {url}/v1")
+    if key := ready.get("admin_key"):
+        stdout.print(
+            f"  key         [bold]{key}[/bold]  [yellow]shown only now[/yellow]; also in {ready['admin_key_file']}"
+        )
+    else:
+        stdout.print(f"  key         in {ready['admin_key_file']}")
+    stdout.print("  Ctrl-C stops everything")
+
+
+@app.command()
+def ask(
+    question: Annotated[str, typer.Argument(help="What a customer would ask, in Chinese or English.")],
+    project: ProjectOption = HERE,
+    as_json: JsonOption = False,
+) -> None:
+    """Ask the customer-service assistant, without starting the service."""
+    from tulou.bootstrap.assistant import answer
+    from tulou.bootstrap.project import Project
+
+    found = asyncio.run(answer(Project.open(project), question))
+    if as_json:
+        emit(found)
+        return
+    stdout.print(found["text"], markup=False)
+    stdout.print(
+        f"\n[dim]{found['kind']} ({found['reason']}), {found['latency_ms']:.0f} ms, answer {found['turn_id']}[/dim]"
+    )
+    for source in found["sources"]:
+        mark = "•" if source["is_cited"] else " "
+        stdout.print(f"{mark} {source['heading'] or source['title']} - {source['uri']}", markup=False, style="dim")
+
+
+@app.command()
+def write(
+    template: Annotated[str, typer.Argument(help="Name of a template in the project's content folder.")],
+    values: Annotated[list[str] | None, typer.Option("--set", help="A field of the template: name=value.")] = None,
+    language: Annotated[str | None, typer.Option(help="zh or en; by default the template's own.")] = None,
+    project: ProjectOption = HERE,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a text from a template, such as `tulou write product-description --set name=...`."""
+    from tulou.bootstrap.assistant import compose
+    from tulou.bootstrap.project import Project
+
+    def show(text: str) -> None:
+        if not as_json:
+            stdout.print(text, markup=False, end="", soft_wrap=True)
+
+    found = asyncio.run(compose(Project.open(project), template, fields_of(values or []), language, show))
+    if as_json:
+        emit(found)
+    else:
+        stdout.print(f"\n\n[dim]{found['kind']} ({found['reason']})[/dim]")
+
+
+def fields_of(values: list[str]) -> dict[str, str]:
+    """`["name=Kettle"]` to `{"name": "Kettle"}`."""
+    fields = {}
+    for value in values:
+        name, equals, text = value.partition("=")
+        if not equals or not name.strip():
+            raise typer.BadParameter(f"{value!r} is not name=value", param_hint="--set")
+        fields[name.strip()] = text
+    return fields
+
+
+keys = typer.Typer(help="API keys: list, create, revoke.", no_args_is_help=True)
+app.add_typer(keys, name="keys")
+
+
+@keys.command("list")
+def list_keys(project: ProjectOption = HERE, as_json: JsonOption = False) -> None:
+    """Show all keys; never the secrets, which are not stored."""
+    from tulou.bootstrap.project import Project
+    from tulou.service.gateway.keys import Keys
+
+    found = [
+        {"id": key.id, "name": key.name, "role": key.role, "created_at": key.created_at, "revoked_at": key.revoked_at}
+        for key in Keys(Project.open(project).state).list()
+    ]
+    if as_json:
+        emit({"keys": found})
+        return
+    rows = table("id", "name", "role", "state")
+    for key in found:
+        rows.add_row(str(key["id"]), str(key["name"]), str(key["role"]), "revoked" if key["revoked_at"] else "valid")
+    stdout.print(rows)
+
+
+@keys.command("create")
+def create_key(
+    name: Annotated[str, typer.Argument(help="Whose key it is.")],
+    role: Annotated[str, typer.Option(help="admin (everything), app (use models) or viewer (look).")] = "app",
+    project: ProjectOption = HERE,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a key and show it, this once."""
+    from tulou.bootstrap.project import Project
+    from tulou.service.gateway.keys import Keys
+
+    key, secret = Keys(Project.open(project).state).create(name, role)  # type: ignore[arg-type]  # checked by create()
+    if as_json:
+        emit({"id": key.id, "name": key.name, "role": key.role, "key": secret})
+    else:
+        stdout.print(f"{secret}\n[yellow]shown only now[/yellow]; its id is {key.id}")
+
+
+@keys.command("revoke")
+def revoke_key(
+    key_id: Annotated[str, typer.Argument(help="Id from `tulou keys list`.")],
+    project: ProjectOption = HERE,
+    as_json: JsonOption = False,
+) -> None:
+    """Refuse a key from now on; a running service follows within seconds."""
+    from tulou.bootstrap.project import Project
+    from tulou.service.gateway.keys import Keys
+
+    Keys(Project.open(project).state).revoke(key_id)
+    if as_json:
+        emit({"revoked": key_id})
+    else:
+        stdout.print(f"revoked {key_id}")
