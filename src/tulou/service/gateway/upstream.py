@@ -6,7 +6,7 @@ where it was lost. Vectors travel as base64, a quarter of the bytes of decimal t
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -86,8 +86,9 @@ _failure = msgspec.json.Decoder(_Failure)
 
 
 class HttpUpstream:
-    def __init__(self, models: Manifests, timeout_s: float) -> None:
+    def __init__(self, models: Manifests, timeout_s: float, headers: Mapping[str, str] | None = None) -> None:
         self._models = models
+        self._headers = {"content-type": "application/json", **(headers or {})}
         self._timeout_s = timeout_s
         self._session: aiohttp.ClientSession | None = None
 
@@ -141,7 +142,7 @@ class HttpUpstream:
             raise ReplicaLost("the gateway is not running")
         try:
             async with self._session.post(
-                endpoint.url + path, data=msgspec.json.encode(body), headers={"content-type": "application/json"}
+                endpoint.url + path, data=msgspec.json.encode(body), headers=self._headers
             ) as response:
                 if response.status == 503:
                     raise ReplicaLost(f"{endpoint.name} is stopping")
@@ -169,6 +170,7 @@ def _request_for(model: str, request: Generation) -> tuple[str, dict[str, Any]]:
         "seed": request.seed,
         "stop": list(request.stop) or None,
     }
+    body = {name: value for name, value in body.items() if value is not None}
     if isinstance(request.prompt, str):
         return "/v1/completions", body | {"prompt": request.prompt}
     messages = [{"role": message.role, "content": message.content} for message in request.prompt]

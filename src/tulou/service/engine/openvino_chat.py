@@ -1,0 +1,175 @@
+"""OpenVINO GenAI chat: continuous batching, so that answers are written side by side and none waits for another.
+
+One thread drives the pipeline step by step; each step adds a token to every answer under way. A step holds Python's
+lock (the binding does not let go of it), so the thread pauses between steps to let the HTTP side speak.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import queue
+import threading
+import time
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tulou.core.errors import ModelError
+from tulou.core.extras import load_openvino
+from tulou.core.types import ChatDelta, ModelManifest
+from tulou.service.engine.base import DEFAULT_MAX_TOKENS, Generation, PromptTooLong
+from tulou.service.engine.openvino import serving_properties
+from tulou.service.engine.text import Detokenizer, StopFilter
+
+CLOSE_TIMEOUT_S = 2.0
+
+
+@dataclass
+class _Answer:
+    """One answer wanted: what to write it from, and where its pieces go."""
+
+    ids: Any  # (1, T) int64, the prompt
+    config: Any
+    stops: StopFilter
+    text: Detokenizer
+    loop: asyncio.AbstractEventLoop
+    pieces: asyncio.Queue[ChatDelta | Exception] = field(default_factory=asyncio.Queue)
+    handle: Any = None  # of the pipeline, once it has begun
+    is_unwanted: bool = False  # the reader has left
+
+    @property
+    def prompt_tokens(self) -> int:
+        return int(self.ids.shape[1])
+
+    def tell(self, piece: ChatDelta | Exception) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop, and so the reader, may have gone in this very moment
+            self.loop.call_soon_threadsafe(self.pieces.put_nowait, piece)
+
+
+class OpenVinoChat:
+    def __init__(self, folder: Path, manifest: ModelManifest, threads: int) -> None:
+        self.manifest = manifest
+        genai = load_openvino("openvino_genai")
+        properties = serving_properties(manifest, threads)
+        properties.pop("NUM_STREAMS")  # the pipeline has its own way of sharing the processor
+        try:
+            self._pipeline = genai.ContinuousBatchingPipeline(folder, genai.SchedulerConfig(), "CPU", properties)
+        except Exception as err:  # the binding raises RuntimeError for whatever is wrong with the folder
+            raise ModelError(f"the chat model in {folder} cannot be loaded by OpenVINO GenAI: {err}") from err
+        self._reasons = {genai.GenerationFinishReason.STOP: "stop", genai.GenerationFinishReason.LENGTH: "length"}
+        self._running = genai.GenerationStatus.RUNNING
+        self._tokenizer = self._pipeline.get_tokenizer()
+        self._inbox: queue.SimpleQueue[_Answer | None] = queue.SimpleQueue()  # None: close
+        self._thread = threading.Thread(target=self._work, name="generation", daemon=True)
+        self._thread.start()
+
+    async def generate(self, request: Generation) -> AsyncGenerator[ChatDelta, None]:
+        answer = await asyncio.to_thread(self._prepare, request, asyncio.get_running_loop())
+        if not self._thread.is_alive():
+            raise ModelError(f"model {self.manifest.name!r} has been closed")
+        self._inbox.put(answer)
+        try:
+            while True:
+                piece = await answer.pieces.get()
+                if isinstance(piece, Exception):
+                    raise piece
+                yield piece
+                if piece.finish_reason:
+                    return
+        finally:
+            answer.is_unwanted = True
+
+    def close(self) -> None:
+        self._inbox.put(None)
+        self._thread.join(CLOSE_TIMEOUT_S)
+
+    def _prepare(self, request: Generation, loop: asyncio.AbstractEventLoop) -> _Answer:
+        if isinstance(request.prompt, str):
+            ids = self._tokenizer.encode(request.prompt).input_ids
+        else:
+            messages = [{"role": message.role, "content": message.content} for message in request.prompt]
+            prompt = self._tokenizer.apply_chat_template(messages, add_generation_prompt=True)
+            ids = self._tokenizer.encode(prompt, add_special_tokens=False).input_ids
+        prompt_tokens, context = int(ids.shape[1]), self.manifest.max_tokens
+        if prompt_tokens >= context:
+            raise PromptTooLong(prompt_tokens, context)
+        config = self._config(request, min(request.max_tokens or DEFAULT_MAX_TOKENS, context - prompt_tokens))
+        return _Answer(ids, config, StopFilter(request.stop), Detokenizer(self._decode), loop)
+
+    def _config(self, request: Generation, max_tokens: int) -> Any:
+        config = self._pipeline.get_config()
+        config.max_new_tokens = max_tokens
+        config.do_sample = not request.is_greedy
+        if config.do_sample:
+            config.temperature = request.temperature
+            config.top_p = request.top_p or 1e-6  # the library wants more than 0; so little leaves one token
+            config.rng_seed = (time.time_ns() if request.seed is None else request.seed) % 2**32
+        config.frequency_penalty = request.frequency_penalty
+        config.presence_penalty = request.presence_penalty
+        return config
+
+    def _decode(self, ids: list[int]) -> str:
+        text: str = self._tokenizer.decode(ids) if ids else ""
+        return text
+
+    def _work(self) -> None:
+        """Drive the pipeline; nobody else touches it, so it needs no lock."""
+        underway: list[_Answer] = []
+        numbers = itertools.count()
+        while True:
+            while not underway or not self._inbox.empty():
+                answer = self._inbox.get()  # waits while there is nothing to do
+                if answer is None:
+                    for each in underway:
+                        each.handle.cancel()
+                    return
+                if self._begin(next(numbers), answer):
+                    underway.append(answer)
+            underway = self._step(underway)
+            time.sleep(0)
+
+    def _begin(self, number: int, answer: _Answer) -> bool:
+        try:
+            answer.handle = self._pipeline.add_request(number, answer.ids, answer.config)
+        except Exception as err:  # noqa: BLE001 -- a thread has no caller; the one who waits is told
+            answer.tell(ModelError(f"model {self.manifest.name!r} refuses the request: {err}"))
+            return False
+        return True
+
+    def _step(self, underway: list[_Answer]) -> list[_Answer]:
+        """One token more for each answer; returns those that are not complete."""
+        try:
+            self._pipeline.step()
+            return [answer for answer in underway if not self._has_ended(answer)]
+        except Exception as err:  # noqa: BLE001 -- as above
+            for answer in underway:
+                answer.tell(ModelError(f"model {self.manifest.name!r} failed while generating: {err}"))
+                answer.handle.cancel()
+            return []
+
+    def _has_ended(self, answer: _Answer) -> bool:
+        """Pass on what the last step brought, and say whether the answer is complete."""
+        if answer.is_unwanted:
+            answer.handle.cancel()
+            return True
+        ids: list[int] = []
+        reason = None
+        while answer.handle.can_read():
+            for output in answer.handle.read().values():
+                ids.extend(output.generated_ids)
+                reason = self._reasons.get(output.finish_reason, reason)
+        if reason is None and answer.handle.get_status() != self._running:
+            answer.tell(ModelError(f"model {self.manifest.name!r} had no memory left for this answer"))
+            return True
+        shown = answer.stops.push(answer.text.push(ids, is_last=bool(reason)), is_last=bool(reason))
+        if shown:
+            answer.tell(ChatDelta(shown))
+        if answer.stops.is_stopped:
+            reason = "stop"
+            answer.handle.cancel()
+        if reason:
+            answer.tell(ChatDelta("", reason, answer.prompt_tokens, answer.text.count))
+        return bool(reason)

@@ -1,0 +1,104 @@
+"""Remote engines: any server that speaks OpenAI's protocol (vLLM, SGLang, OpenAI itself) behind our own replica.
+
+`model.json` says where, in `details`: `url`, the server's own name for the `model`, and `api_key_env`, the environment
+variable that holds its key; keys are never written into model folders. Token counts of encoders are estimates, because
+their vocabulary is not here.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import urllib.error
+import urllib.request
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tulou.core.errors import ModelError
+from tulou.core.types import ChatDelta, ModelManifest
+from tulou.service.engine.base import Generation
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+TIMEOUT_S = 60.0
+BYTES_PER_TOKEN = 4  # near enough in Chinese and in English
+
+
+class _Remote:
+    def __init__(self, folder: Path, manifest: ModelManifest, threads: int) -> None:
+        self.manifest = manifest
+        url = str(manifest.details.get("url", "")).rstrip("/").removesuffix("/v1")
+        if not url.startswith(("http://", "https://")):
+            raise ModelError(f"{folder / 'model.json'}: details.url must be the http(s) URL of the server, not {url!r}")
+        self._url = url
+        self._model = str(manifest.details.get("model", manifest.name))
+        self._timeout_s = float(manifest.details.get("timeout_s", TIMEOUT_S))
+        self._headers = {"content-type": "application/json"}
+        if variable := manifest.details.get("api_key_env"):
+            if variable not in os.environ:
+                raise ModelError(f"model {manifest.name!r} needs its server's key in the environment as {variable}")
+            self._headers["authorization"] = f"Bearer {os.environ[variable]}"
+
+    def close(self) -> None:
+        pass
+
+
+class RemoteChat(_Remote):
+    async def generate(self, request: Generation) -> AsyncGenerator[ChatDelta, None]:
+        from tulou.service.gateway.dispatch import ReplicaLost
+        from tulou.service.gateway.upstream import HttpUpstream
+        from tulou.service.pool import Endpoint
+
+        upstream = HttpUpstream({}, self._timeout_s, self._headers)
+        await upstream.start()
+        try:
+            async with aclosing(upstream.generate(Endpoint(self._url, self._model, self._url), request)) as deltas:
+                async for delta in deltas:
+                    yield delta
+        except ReplicaLost as err:
+            raise ModelError(f"the server of model {self.manifest.name!r} cannot be reached: {err}") from err
+        finally:
+            await upstream.stop()
+
+
+class RemoteEncoder(_Remote):
+    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        import numpy as np
+
+        if self.manifest.task == "classify":
+            rows = np.zeros((len(texts), len(self.manifest.labels)), dtype=np.float32)
+            column = {label: i for i, label in enumerate(self.manifest.labels)}
+            for row, each in zip(rows, self._ask("/v1/classify", texts)["data"], strict=True):
+                for score in each["scores"]:
+                    row[column[score["label"]]] = score["score"]
+            return rows
+        found = self._ask("/v1/embeddings", texts, encoding_format="base64")["data"]
+        packed = b"".join(base64.b64decode(each["embedding"]) for each in found)
+        return np.frombuffer(packed, dtype="<f4").reshape(len(texts), self.manifest.dimensions).astype(np.float32)
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        return [min(len(text.encode()) // BYTES_PER_TOKEN + 1, self.manifest.max_tokens) for text in texts]
+
+    def coverage(self, texts: Sequence[str]) -> list[float]:
+        return [1.0 if text.strip() else 0.0 for text in texts]
+
+    def _ask(self, path: str, texts: Sequence[str], **options: str) -> Any:
+        body = json.dumps({"model": self._model, "input": list(texts), **options}).encode()
+        request = urllib.request.Request(self._url + path, body, self._headers)  # noqa: S310 -- checked in __init__
+        try:
+            with urllib.request.urlopen(request, timeout=self._timeout_s) as response:  # noqa: S310
+                return json.load(response)
+        except urllib.error.HTTPError as err:
+            said = err.read(500).decode(errors="replace")
+            raise ModelError(f"{self._url} refused model {self._model!r} with status {err.code}: {said}") from err
+        except (OSError, ValueError) as err:
+            raise ModelError(f"the server of model {self.manifest.name!r} cannot be reached: {err}") from err
+
+
+def open_remote(folder: Path, manifest: ModelManifest, threads: int) -> RemoteChat | RemoteEncoder:
+    return (RemoteChat if manifest.task == "chat" else RemoteEncoder)(folder, manifest, threads)
