@@ -22,7 +22,7 @@ _VERBS = (_project, _service, _models)
 def main() -> None:
     """Entry point: errors we know are one sentence, Ctrl-C is no error message, a closed pipe is no error at all."""
     try:
-        app()
+        app(prog_name="tulou")
     except TulouError as err:
         fail(err, as_json="--json" in sys.argv)
         sys.exit(err.exit_code)
