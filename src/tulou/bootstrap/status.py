@@ -1,0 +1,75 @@
+"""What `tulou status` tells: the last run, the registered champions, and the running service as it answers now."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from typing import Any
+
+from tulou.bootstrap.pipeline import build_pipeline
+from tulou.bootstrap.project import Project
+
+TIMEOUT_S = 3.0
+
+
+def project_status(project: Project) -> dict[str, Any]:
+    done = build_pipeline(project).latest()
+    running = project.running_service()
+    return {
+        "project": project.settings.project.name,
+        "folder": str(project.folder),
+        "last_run": {
+            "finished_at": max(result.finished_at for result in done.values()),
+            "stages": len(done),
+            "exam": _exam(done["exam"].summary) if "exam" in done else None,
+        }
+        if done
+        else None,
+        "models": _champions(project) if done else [],
+        "running": running is not None,
+        "url": running["url"] if running else None,
+        "pid": running["pid"] if running else None,
+        "ready": _ready(running["url"]) if running else False,
+        "replicas": _replicas(project, running["url"]) if running else [],
+    }
+
+
+def _exam(summary: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in summary.items() if key != "rows"}
+
+
+def _champions(project: Project) -> list[dict[str, Any]]:
+    found = [(name, project.registry.champion(name)) for name in project.settings.models]
+    return [
+        {"name": name, "version": champion.version, "precision": champion.precision}
+        for name, champion in found
+        if champion is not None
+    ]
+
+
+def _ready(url: str) -> bool:
+    """Whether every model has a replica that answers."""
+    try:
+        return bool(_get(f"{url}/readyz")["status"] == "ready")
+    except (OSError, ValueError, KeyError):
+        return False
+
+
+def _replicas(project: Project, url: str) -> list[dict[str, Any]]:
+    """The replicas as the console sees them; empty where the first admin key is gone or was revoked."""
+    try:
+        body = json.dumps({"key": project.admin_key_file.read_text().strip()}).encode()
+        login = urllib.request.Request(
+            f"{url}/api/admin/login", body, {"Content-Type": "application/json"}, method="POST"
+        )
+        with urllib.request.urlopen(login, timeout=TIMEOUT_S) as response:
+            cookie = str(response.headers["Set-Cookie"]).partition(";")[0]
+        replicas: list[dict[str, Any]] = _get(f"{url}/api/admin/replicas", {"Cookie": cookie})
+    except (OSError, ValueError):
+        return []
+    return replicas
+
+
+def _get(url: str, headers: dict[str, str] | None = None) -> Any:
+    with urllib.request.urlopen(urllib.request.Request(url, headers=headers or {}), timeout=TIMEOUT_S) as response:
+        return json.load(response)
