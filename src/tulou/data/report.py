@@ -39,21 +39,31 @@ _RULES = {
 }
 
 _STYLE = """
-:root{color-scheme:light dark;--ink:#1d2126;--soft:#667078;--line:#e2e5e8;--page:#fafaf8;--card:#fff;--keep:#2f7d5b;
---drop:#b4533c;--change:#3b6ea5}
+:root{color-scheme:light
+dark;--ink:#1d2126;--soft:#667078;--line:#e2e5e8;--page:#fafaf8;--card:#fff;--keep:#2f7d5b;--drop:#b4533c;
+--change:#3b6ea5}
 @media(prefers-color-scheme:dark){:root{--ink:#e6e8ea;--soft:#98a1a9;--line:#31363b;--page:#16181a;--card:#1e2124;
 --keep:#5cb58c;--drop:#dd8068;--change:#7aa9dc}}
-*{box-sizing:border-box}body{margin:0;background:var(--page);color:var(--ink);
-font:15px/1.55 system-ui,"PingFang SC","Microsoft YaHei","Noto Sans CJK SC","WenQuanYi Micro Hei",sans-serif}
-main{max-width:1000px;margin:0 auto;padding:32px 20px 64px}h1{font-size:24px;margin:0 0 4px}h2{font-size:19px;margin:0}
-h3{font-size:14px;margin:22px 0 8px;color:var(--soft);font-weight:600}.lead,.soft{color:var(--soft)}
+*{box-sizing:border-box}
+body{margin:0;background:var(--page);color:var(--ink);font:15px/1.55 system-ui,"PingFang SC","Microsoft
+YaHei","Noto Sans CJK SC","WenQuanYi Micro Hei",sans-serif}
+main{max-width:1000px;margin:0 auto;padding:32px 20px 64px}
+h1{font-size:24px;margin:0 0 4px}
+h2{font-size:19px;margin:0}
+h3{font-size:14px;margin:22px 0 8px;color:var(--soft);font-weight:600}
+.lead,.soft{color:var(--soft)}
 section{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:22px 24px;margin-top:22px}
-svg{display:block;width:100%;height:auto}svg text{font:13px system-ui,"PingFang SC","Microsoft YaHei","WenQuanYi Micro Hei",
-sans-serif;fill:var(--ink)}svg .n{fill:var(--soft);font-variant-numeric:tabular-nums}
-table{border-collapse:collapse;width:100%;table-layout:fixed}td,th{text-align:left;vertical-align:top;padding:7px 10px 7px 0;
-border-top:1px solid var(--line);overflow-wrap:anywhere;white-space:pre-wrap}th{color:var(--soft);font-weight:600;
-border-top:0;font-size:13px}col.rule{width:24%}.facts{display:flex;flex-wrap:wrap;gap:6px 28px;margin:10px 0 0;padding:0}
-.facts div{min-width:90px}.facts b{display:block;font-size:21px;font-variant-numeric:tabular-nums}
+svg{display:block;width:100%;height:auto}
+svg text{font:13px system-ui,"PingFang SC","Microsoft YaHei","WenQuanYi Micro Hei",sans-serif;fill:var(--ink)}
+svg .n{fill:var(--soft);font-variant-numeric:tabular-nums}
+table{border-collapse:collapse;width:100%;table-layout:fixed}
+td,th{text-align:left;vertical-align:top;padding:7px 10px 7px 0;border-top:1px solid
+var(--line);overflow-wrap:anywhere;white-space:pre-wrap}
+th{color:var(--soft);font-weight:600;border-top:0;font-size:13px}
+col.rule{width:24%}
+.facts{display:flex;flex-wrap:wrap;gap:6px 28px;margin:10px 0 0;padding:0}
+.facts div{min-width:90px}
+.facts b{display:block;font-size:21px;font-variant-numeric:tabular-nums}
 """
 
 

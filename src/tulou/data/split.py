@@ -56,7 +56,7 @@ def labelled(documents: Path | Sequence[Path], exam: Sequence[str], out: Path, s
     if len(counts) - len(rare) < 2:
         have = ", ".join(f"{label!r} ({count})" for label, count in counts.most_common(5)) or "none"
         raise DataError(
-            f"a classifier needs at least two labels with {_MIN_PER_LABEL} records each after cleaning; there are: {have}"
+            f"a classifier needs two labels or more, with {_MIN_PER_LABEL} clean records each; there are: {have}"
         )
     groups = _groups(kept)
     splits = _dealt(groups, seed)

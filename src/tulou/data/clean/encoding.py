@@ -16,6 +16,8 @@ from tulou.data.language import count_chinese
 _LATIN = "\x80-\xff€‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ"
 _LATIN_RUN = re.compile(f"[{_LATIN}](?:[ \x21-\x7e]?[{_LATIN}])+")
 _LATIN_SPACED_RUN = re.compile(f"[{_LATIN}\x20-\x7e]*[{_LATIN}][{_LATIN}\x20-\x7e]*")
+# In GBK ’ “ ” — … are 0xA1 and one of these, which Latin-1 shows as an inverted exclamation mark before a symbol.
+_QUOTES_RUN = re.compile("\xa1[\xa4\xaa\xad-\xb1]")
 _CHINESE_RUN = re.compile(r"[\u20ac\u2010-\u2642\u3000-\u33ff\u3400-\u9fff\ue000-\uf8ff\uff00-\uffef]{2,}")
 
 _PLAUSIBLE = re.compile(r"[\u2010-\u2027\u2030-\u203b\u00a0-\u017f\u20ac\u2122\u3000-\u303f\uff00-\uff65\u4e00-\u9fff]")
@@ -110,6 +112,7 @@ def _reads_as_chinese_not_before(before: str, after: str) -> bool:
 _ROUND_TRIPS: list[tuple[str, re.Pattern[str], Callable[[str], str], Callable[[str, str], bool]]] = [
     ("utf8_as_latin1", _LATIN_RUN, lambda run: _windows_bytes(run).decode("utf-8"), _reads_well),
     ("utf8_as_latin1", _LATIN_SPACED_RUN, lambda run: _windows_bytes(run).decode("utf-8"), _reads_well),
+    ("gbk_as_latin1", _QUOTES_RUN, lambda run: _windows_bytes(run).decode("gb18030"), _reads_well),
     ("utf8_as_gbk", _CHINESE_RUN, lambda run: run.encode("gb18030").decode("utf-8"), _reads_as_chinese_not_before),
     ("gbk_as_latin1", _LATIN_SPACED_RUN, lambda run: _windows_bytes(run).decode("gb18030"), _reads_as_chinese),
 ]

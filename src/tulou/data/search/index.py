@@ -24,7 +24,7 @@ from tulou.core.errors import DataError
 from tulou.core.progress import Progress
 from tulou.core.types import PASSAGE, Encode, Hit, Passage
 from tulou.data.language import detect
-from tulou.data.search.words import words
+from tulou.data.search.words import with_characters, words
 
 _TABLE = "passages"
 _STATISTICS = "statistics.json"
@@ -32,6 +32,8 @@ _ENCODE_BATCH = 64
 _FLAT_SEARCH_ROWS = 50_000  # below this, comparing with every vector is exact and takes milliseconds
 _CANDIDATES = 50  # of each ranking
 _RRF_K = 60  # Cormack et al. 2009
+_UNREADABLE = 3  # an encoder that reads a fifth of a query ranks by noise, so its weight falls with this power
+_PER_FILE = 2  # so that one long document does not fill the answer
 _SAME_LANGUAGE_BOOST = 1.25
 _TITLE_REPEATS = 2  # of title and heading among the words, in the manner of BM25F field weights
 
@@ -132,15 +134,15 @@ class SearchIndex:
         for rank, key in enumerate(lexical, 1):
             scores[key] += 1 / (_RRF_K + rank)
         for rank, key in enumerate(semantic, 1):
-            scores[key] += vector_weight / (_RRF_K + rank)
+            scores[key] += vector_weight**_UNREADABLE / (_RRF_K + rank)
         rows = {row["id"]: row for row in self._rows_with(list(scores), ["words", "vector"])}
         language = detect(query)
         hits = [self._hit(rows[key], score, language, terms, vector) for key, score in scores.items() if key in rows]
         hits.sort(key=lambda hit: (-hit.score, hit.passage.id))
-        return hits[:k]
+        return _varied(hits, k)
 
     def _lexical_ranking(self, terms: Sequence[str], where: str | None) -> list[str]:
-        known = [term for term in terms if term in self._frequency]
+        known = [term for term in dict.fromkeys(with_characters(list(terms))) if term in self._frequency]
         if not known:
             return []
         from lancedb.query import MatchQuery
@@ -187,14 +189,14 @@ class SearchIndex:
 
 
 def _lancedb() -> Any:
-    os.environ.setdefault("LANCE_LOG", "error")  # it warns that a new table did not exist before
+    os.environ.setdefault("LANCEDB_LOG", "error")  # it warns that a new table did not exist before
     import lancedb
 
     return lancedb
 
 
 def _passage_terms(row: dict[str, str]) -> list[str]:
-    return words(f"{row['title']} {row['heading']}") * _TITLE_REPEATS + words(row["text"])
+    return with_characters(words(f"{row['title']} {row['heading']}") * _TITLE_REPEATS + words(row["text"]))
 
 
 def _embedded_text(row: dict[str, str]) -> str:
@@ -225,6 +227,18 @@ def _sliced(batches: Iterable[pa.RecordBatch], rows: int) -> Iterator[pa.RecordB
     for batch in batches:
         for start in range(0, batch.num_rows, rows):
             yield batch.slice(start, rows)
+
+
+def _varied(hits: list[Hit], k: int) -> list[Hit]:
+    """The first `k`, in which a file has at most `_PER_FILE` passages as long as others are waiting."""
+    taken: Counter[str] = Counter()
+    first: list[Hit] = []
+    waiting: list[Hit] = []
+    for hit in hits:
+        taken[hit.passage.uri] += 1
+        (first if taken[hit.passage.uri] <= _PER_FILE else waiting).append(hit)
+    chosen = (first + waiting)[:k]
+    return sorted(chosen, key=lambda hit: -hit.score)
 
 
 def _filter(languages: Sequence[str] | None, sources: Sequence[str] | None) -> str | None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 import unicodedata
 
+from tulou.data.search.synonyms import fold_chinese, fold_english
+
 _TOKEN = re.compile(r"[A-Za-z0-9]+(?:[.'’-][A-Za-z0-9]+)*|[\u3400-\u9fff]+|[^\W_]+")
 _CHINESE = re.compile(r"[\u3400-\u9fff]")
 
@@ -27,16 +29,17 @@ _CHINESE_STOP_WORDS = """
 是否 还是 或者 怎么 怎么样 怎样 怎么办 如何 什么 为什么 啥 咋 多少 几 哪 哪里 哪儿 哪个 谁 请 请问 请教 想 想要 想问
 问 问下 一下 一个 一些 个 把 被 给 对 从 到 向 以 为 上 下 里 中 之 其 所 而 且 但 但是 如果 因为 所以 的话 时候 时 后
 前 说 去 来 做 办 用 让 麻烦 帮 帮忙 谢谢 你好 您好 需要 应该 得 着 过 地 知道 告诉 了解 以及 关于 现在 已经
+东西 买 买了 里面 之后 以后 之前 以前 自己 那么 比较 真的 到底 究竟 只 只能 不能 不会 不了 起来 出来 还有 还会 有人
 """
 STOP_WORDS = frozenset((_ENGLISH_STOP_WORDS + _CHINESE_STOP_WORDS).split())
 
 
 def words(text: str) -> list[str]:
-    """The terms of `text`, in order, with repetitions; stop words are left out."""
+    """The terms of `text`, in order, with repetitions; synonyms are folded and stop words left out."""
     import rjieba
 
     terms: list[str] = []
-    for token in _TOKEN.findall(unicodedata.normalize("NFKC", text)):
+    for token in _TOKEN.findall(fold_chinese(unicodedata.normalize("NFKC", text))):
         if _CHINESE.match(token):
             terms.extend(word for word in rjieba.cut_for_search(token) if word not in STOP_WORDS)
         else:
@@ -44,12 +47,18 @@ def words(text: str) -> list[str]:
     return terms
 
 
+def with_characters(terms: list[str]) -> list[str]:
+    """`terms` and the single characters of the Chinese ones, so that 退回 and 退货 have something in common."""
+    inner = [char for term in terms if len(term) > 1 and _CHINESE.match(term) for char in term]
+    return terms + [char for char in inner if char not in STOP_WORDS]
+
+
 def _latin_terms(token: str) -> list[str]:
     """A compound such as wi-fi or yq-100 counts as a whole and in its parts."""
     token = token.replace("’", "'").removesuffix("'s")
     parts = re.split(r"[.'-]", token)
     whole = ["".join(parts)] if len(parts) > 1 else []
-    return [stem(term)[:_MAX_TERM_CHARS] for term in whole + parts if term and term not in STOP_WORDS]
+    return [fold_english(stem(term))[:_MAX_TERM_CHARS] for term in whole + parts if term and term not in STOP_WORDS]
 
 
 def stem(word: str) -> str:
