@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass
 
-from tulou.core.prompt import split_sentences
+from tulou.apps import words
 from tulou.core.types import ChatDelta, Passage
 
 SNIPPET_CHARS = 160
@@ -58,7 +58,7 @@ async def sentences_of(chat: AsyncIterator[ChatDelta]) -> AsyncGenerator[str]:
     pending = ""
     try:
         async for delta in chat:
-            *whole, pending = split_sentences(pending + delta.text + "\0")
+            *whole, pending = words.sentences(pending + delta.text + "\0")
             pending = pending.rstrip("\0")  # it kept the white space before it, and a final "." from counting as an end
             for sentence in whole:
                 yield sentence

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from functools import cache, lru_cache
 
 from tulou.apps import lexicon
-from tulou.apps.lexicon import fold, stem
+from tulou.apps.lexicon import fold
+from tulou.data.search.words import stem
 
 Quantity = tuple[str, str]  # ("7", "天"), ("299", "$"), ("9:00", "")
 

@@ -55,6 +55,7 @@ class Applications:
     def routes(self) -> list[BaseRoute]:
         api = [
             ("POST", "/api/support/ask", self.ask),
+            ("GET", "/api/support/about", self.about),
             ("GET", "/api/support/conversations/{id}", self.conversation),
             ("POST", "/api/support/feedback", self.feedback),
             ("GET", "/api/content/templates", self.templates),
@@ -81,6 +82,12 @@ class Applications:
         ]
 
     # --- Customer service ---
+
+    async def about(self, _request: Request) -> Response:
+        """What a visitor may know of the house: its name, and questions to begin with."""
+        project = await asyncio.to_thread(self.overview.project)
+        suggestions = {"zh": self.assistant.settings.suggestions_zh, "en": self.assistant.settings.suggestions_en}
+        return reply({"name": project.name, "languages": project.languages, "suggestions": suggestions})
 
     async def ask(self, request: Request) -> Response:
         body = await read_object(request)

@@ -15,8 +15,10 @@ from functools import lru_cache
 import rjieba
 
 from tulou.apps import lexicon
-from tulou.apps.lexicon import fold, stem
+from tulou.apps.lexicon import fold
 from tulou.apps.quantities import is_numeral, quantities, without_numerals
+from tulou.core.prompt import split_sentences
+from tulou.data.search.words import stem
 
 _HAN = "\u3400-\u4dbf\u4e00-\u9fff"
 _TOKEN = re.compile(rf"[{_HAN}]+|[a-z][a-z0-9]*(?:[-'][a-z0-9]+)*|\d+[a-z][a-z0-9]*")
@@ -36,6 +38,7 @@ __all__ = [
     "negations",
     "quantities",
     "question_terms",
+    "sentences",
     "terms",
 ]
 
@@ -93,6 +96,17 @@ def clauses(text: str) -> tuple[Clause, ...]:
     return tuple(Clause(part, terms(part)) for part in parts if part)
 
 
+def sentences(text: str) -> list[str]:
+    """Whole sentences of `text`; what a semicolon joins stays joined."""
+    whole: list[str] = []
+    for part in split_sentences(text):
+        if whole and whole[-1].endswith(("；", ";")):
+            whole[-1] += part
+        else:
+            whole.append(part)
+    return whole
+
+
 def is_chinese(text: str) -> bool:
     return bool(_HAN_ONLY.search(text))
 
@@ -107,7 +121,7 @@ def _terms(text: str) -> Iterator[str]:
                 if word not in lexicon.words("grammar", "zh") and not is_numeral(word)
             )
         elif token not in lexicon.words("grammar", "en") and not token.endswith("n't"):
-            yield stem(token)
+            yield stem(token.removesuffix("'s"))
 
 
 @lru_cache(maxsize=1)

@@ -163,6 +163,8 @@ class SupportSettings(Section):
     max_answer_tokens: int = Field(96, ge=1)
     contact_zh: str = "人工客服"  # who is offered when nothing fits
     contact_en: str = "a colleague"
+    suggestions_zh: tuple[str, ...] = ()  # questions offered to someone who has not asked anything yet
+    suggestions_en: tuple[str, ...] = ()
 
 
 class ContentSettings(Section):

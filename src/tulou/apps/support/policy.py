@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from tulou.apps import words
 from tulou.apps.quantities import Quantity, is_money, is_time
 from tulou.apps.support.scope import asks_elsewhere
-from tulou.core.prompt import is_no_answer, split_sentences
+from tulou.core.prompt import is_no_answer
 from tulou.core.types import Hit, Language, Passage
 
 # How much a passage must have in common with the question; calibrated on tests/apps/support_questions.py.
@@ -99,8 +99,11 @@ def rank(question: str, language: Language, hits: Sequence[Hit]) -> list[Hit]:
     """
     best = max((hit.score for hit in hits), default=0.0) or 1.0
 
+    kind = _quantity_wanted(question)
+
     def worth(hit: Hit) -> float:
         own = 0.35 if hit.passage.language == language else 0.0
+        own += 0.15 if kind is not None and _has_quantity(hit.passage.text, kind) else 0.0
         vector = max(hit.cosine, 0.0) * (0.2 if language == "zh" else 0.5)
         return own + vector + hit.score / best * 0.6 + hit.lexical * 0.5 + coverage_of(question, hit.passage) * 0.5
 
@@ -255,7 +258,7 @@ def quote(question: str, language: Language, hits: Sequence[Hit]) -> Quote | Non
     for hit in own:
         sentences = sentences_of(hit.passage)
         if sentences:
-            return Quote(_best_run(question, language, sentences), hit.passage)
+            return Quote(_best_run(question, language, sentences, hit.passage), hit.passage)
     return None
 
 
@@ -264,7 +267,7 @@ def sentences_of(passage: Passage) -> list[str]:
     last_heading = re.split(r"\s*>\s*", passage.heading)[-1].strip() if passage.heading else ""
     plain = _MARKUP.sub("", passage.text)
     found = []
-    for sentence in split_sentences(plain):
+    for sentence in words.sentences(plain):
         bare = _ANSWER_MARK.sub("", sentence).strip()
         if not bare or bare in (passage.title, last_heading) or _QUESTION_MARK.match(bare):
             continue
@@ -272,9 +275,9 @@ def sentences_of(passage: Passage) -> list[str]:
     return found
 
 
-def _best_run(question: str, language: Language, sentences: Sequence[str]) -> str:
+def _best_run(question: str, language: Language, sentences: Sequence[str], passage: Passage) -> str:
     asked = words.question_terms(question)
-    weights = _weights(asked, sentences)
+    weights = _weights(asked, sentences, words.fold(f"{passage.title} {passage.heading}"))
     kind = _quantity_wanted(question)
     values = [_value(sentence, asked, weights, kind) for sentence in sentences]
     for i, sentence in enumerate(sentences[:-1]):  # a question is answered, and a colon explained, by what follows
@@ -300,11 +303,14 @@ def _value(sentence: str, asked: Sequence[str], weights: dict[str, float], kind:
     return value + 0.35 if kind is not None and _has_quantity(sentence, kind) else value
 
 
-def _weights(asked: Sequence[str], sentences: Sequence[str]) -> dict[str, float]:
-    """Words found in few of the passage's sentences tell these apart."""
+def _weights(asked: Sequence[str], sentences: Sequence[str], head: str) -> dict[str, float]:
+    """Words found in few of the passage's sentences tell these apart; those in its heading go without saying."""
     folded = [words.fold(sentence) for sentence in sentences]
     holding = {term: sum(words.contains(text, term) for text in folded) for term in asked}
-    return {term: math.log(1 + (len(sentences) + 1) / (1 + count)) for term, count in holding.items()}
+    return {
+        term: math.log(1 + (len(sentences) + 1) / (1 + count)) * (0.25 if words.contains(head, term) else 1.0)
+        for term, count in holding.items()
+    }
 
 
 def _covers(text: str, asked: Sequence[str], weights: dict[str, float] | None = None) -> float:
