@@ -1,0 +1,101 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tulou.cli.output import human_bytes, human_seconds
+from tulou.cli.service import fields_of
+
+HEAVY = {"torch", "transformers", "openvino", "lancedb", "mlflow", "pyarrow", "numpy", "starlette", "sqlalchemy"}
+
+
+def tulou(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "tulou", *arguments], capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def test_help_loads_nothing_heavy() -> None:
+    script = f"import sys, tulou.cli; print(sorted({HEAVY!r} & set(sys.modules)))"
+    shown = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
+    assert shown.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    "verb",
+    [
+        "init",
+        "run",
+        "up",
+        "serve",
+        "status",
+        "search",
+        "ask",
+        "write",
+        "evaluate",
+        "models",
+        "iterate",
+        "trace",
+        "keys",
+        "logs",
+    ],
+)
+def test_every_promised_verb_is_there_and_explains_itself(verb: str) -> None:
+    shown = tulou(verb, "--help")
+    assert shown.returncode == 0
+    assert "Usage: tulou" in shown.stdout
+
+
+def test_a_folder_without_a_project_is_one_sentence_and_exit_code_2(tmp_path: Path) -> None:
+    shown = tulou("run", "--project", str(tmp_path))
+    assert shown.returncode == 2
+    assert "tulou init" in shown.stderr
+    assert "Traceback" not in shown.stderr + shown.stdout
+
+
+def test_an_error_in_json_is_an_object_too(tmp_path: Path) -> None:
+    (tmp_path / "tulou.toml").write_text("[data]\nengin = 1\n")
+    shown = tulou("status", "--json", "--project", str(tmp_path))
+    assert shown.returncode == 2
+    error = json.loads(shown.stdout)["error"]
+    assert error["type"] == "SettingsError"
+    assert "did you mean 'engine'?" in error["message"]
+
+
+def test_init_refuses_a_folder_with_something_in_it(tmp_path: Path) -> None:
+    (tmp_path / "precious.txt").write_text("mine")
+    shown = tulou("init", str(tmp_path))
+    assert shown.returncode == 1
+    assert "not empty" in shown.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["precious.txt"]
+
+
+def test_answers_before_the_first_run_say_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "tulou.toml").write_text('[project]\nname = "empty"\n')
+    for arguments in (["ask", "hello"], ["search", "hello"], ["serve", "--listen", "127.0.0.1:0"]):
+        shown = tulou(*arguments, "--project", str(tmp_path))
+        assert shown.returncode == 1, shown.stdout
+        assert "tulou run" in shown.stderr
+
+
+def test_keys_are_made_listed_and_revoked(tmp_path: Path) -> None:
+    (tmp_path / "tulou.toml").write_text("")
+    made = json.loads(tulou("keys", "create", "shop", "--role", "app", "--json", "-p", str(tmp_path)).stdout)
+    assert made["key"].startswith("sk-tulou-")
+    listed = tulou("keys", "list", "--json", "-p", str(tmp_path)).stdout
+    assert made["key"] not in listed
+    assert json.loads(listed)["keys"][0]["name"] == "shop"
+    assert tulou("keys", "revoke", made["id"], "-p", str(tmp_path)).returncode == 0
+    assert json.loads(tulou("keys", "list", "--json", "-p", str(tmp_path)).stdout)["keys"][0]["revoked_at"]
+    assert tulou("keys", "create", "x", "--role", "king", "-p", str(tmp_path)).returncode == 1
+
+
+def test_values_for_a_template_are_name_equals_value() -> None:
+    assert fields_of(["name=Kettle", "note=a=b"]) == {"name": "Kettle", "note": "a=b"}
+
+
+def test_sizes_and_times_are_written_for_people() -> None:
+    assert [human_bytes(n) for n in (0, 999, 1500, 23_000_000)] == ["0 B", "999 B", "1.5 KB", "23.0 MB"]
+    assert [human_seconds(s) for s in (0.04, 59.9, 125)] == ["0.0 s", "59.9 s", "2 min 5 s"]
