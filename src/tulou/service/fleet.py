@@ -31,6 +31,7 @@ from tulou.service.pool import Endpoint, ReplicaStatus
 START_TIMEOUT_S = 120.0  # a large model read from a cold disk
 STEADY_AFTER_S = 10.0  # a replica that lived this long is started again at once
 CRASH_LOOP_AFTER = 5  # young deaths in a row
+CRASH_LOOP_AT_START = 2  # the same, for a replica that has never been ready: what is wrong is wrong from the beginning
 MAX_PAUSE_S = 30.0
 PROBE_EVERY_S = 2.0
 PROBE_TIMEOUT_S = 5.0
@@ -60,6 +61,10 @@ def specs_for(folders: Mapping[str, Path], replicas: int, threads: int = 1) -> l
     ]
 
 
+def is_crash_loop(young_deaths: int, was_ever_ready: bool) -> bool:
+    return young_deaths >= (CRASH_LOOP_AFTER if was_ever_ready else CRASH_LOOP_AT_START)
+
+
 def pause_s(young_deaths: int) -> float:
     """How long to wait before starting a replica that died young so many times in a row."""
     return 0.0 if young_deaths <= 1 else min(0.5 * 2.0 ** (young_deaths - 2), MAX_PAUSE_S)
@@ -77,6 +82,7 @@ class _Replica:
     started_at: float | None = None
     restarts: int = 0
     young_deaths: int = 0
+    was_ever_ready: bool = False
     last_exit: str | None = None
     suspected: asyncio.Event = field(default_factory=asyncio.Event)
     seen: psutil.Process | None = None
@@ -164,6 +170,7 @@ class Fleet:
             self._set(replica, "restarting" if replica.restarts else "starting")
             try:
                 await self._start(replica)
+                replica.was_ever_ready = True
                 self._set(replica, "ready")
                 logger.info("replica %s is ready: process %s, port %s", replica.spec.name, replica.pid, replica.port)
                 await self._watch(replica)
@@ -177,7 +184,7 @@ class Fleet:
             if self._metrics is not None:
                 self._metrics.restarts.labels(replica.spec.model).inc()
             wait_s = pause_s(replica.young_deaths)
-            is_looping = replica.young_deaths >= CRASH_LOOP_AFTER
+            is_looping = is_crash_loop(replica.young_deaths, replica.was_ever_ready)
             self._set(replica, "crash_loop" if is_looping else "restarting")
             logger.warning("replica %s: %s; starting it again in %g s", replica.spec.name, replica.last_exit, wait_s)
             await asyncio.sleep(wait_s)

@@ -89,9 +89,9 @@ class RemoteEncoder(_Remote):
 
     def _ask(self, path: str, texts: Sequence[str], **options: str) -> Any:
         body = json.dumps({"model": self._model, "input": list(texts), **options}).encode()
-        request = urllib.request.Request(self._url + path, body, self._headers)  # noqa: S310 -- checked in __init__
+        request = urllib.request.Request(self._url + path, body, self._headers)
         try:
-            with urllib.request.urlopen(request, timeout=self._timeout_s) as response:  # noqa: S310
+            with urllib.request.urlopen(request, timeout=self._timeout_s) as response:
                 return json.load(response)
         except urllib.error.HTTPError as err:
             said = err.read(500).decode(errors="replace")

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from tulou.core.state import open_state, requests
+from tulou.core.telemetry import Metrics
+from tulou.service.gateway.accounting import Accountant, Caller
+from tulou.service.gateway.live import Live
+from tulou.service.gateway.refusals import ApiError, replicas_unavailable
+
+
+def rows(state: sa.Engine) -> list[tuple[str, int, int]]:
+    with state.connect() as db:
+        found = db.execute(sa.select(requests.c.id, requests.c.status, requests.c.completion_tokens))
+        return [(row.id, row.status, row.completion_tokens) for row in found]
+
+
+def value(metrics: Metrics, name: str, **labels: str) -> float | None:
+    return metrics.registry.get_sample_value(name, labels)
+
+
+async def test_every_ending_leaves_a_row_a_count_and_a_live_figure(tmp_path: Path) -> None:
+    state, metrics, live = open_state("sqlite:///state.db", tmp_path), Metrics(), Live()
+    accountant = Accountant(state, metrics, live)
+    await accountant.start()
+    with accountant.entry(Caller("/v1/x", "good", "key_1"), "m", "3") as entry:
+        assert value(metrics, "tulou_requests_in_flight", model="m") == 1
+        entry.replica, entry.completion_tokens, entry.retries = "m-0", 7, 2
+        entry.saw_first_token()
+    with pytest.raises(ApiError), accountant.entry(Caller("/v1/x", "lost"), "m", "3"):
+        raise replicas_unavailable("m")
+    with pytest.raises(asyncio.CancelledError), accountant.entry(Caller("/v1/x", "left"), "m", "3"):
+        raise asyncio.CancelledError
+    with pytest.raises(ZeroDivisionError), accountant.entry(Caller("/v1/x", "bug"), "m", "3"):
+        raise ZeroDivisionError
+    await accountant.stop()
+    assert rows(state) == [("good", 200, 7), ("lost", 503, 0), ("left", 499, 0), ("bug", 500, 0)]
+    assert value(metrics, "tulou_requests_total", route="/v1/x", model="m", status="503") == 1
+    assert value(metrics, "tulou_retries_total", model="m") == 2
+    assert value(metrics, "tulou_requests_in_flight", model="m") == 0
+    figures = live.figures("m")
+    assert (figures.requests, figures.failures, figures.success_rate) == (4, 2, 0.5)
+    assert figures.first_token_p50_ms is not None
+
+
+async def test_rows_wait_for_a_database_that_is_away(tmp_path: Path) -> None:
+    state = open_state("sqlite:///state.db", tmp_path)
+    accountant = Accountant(state, Metrics(), Live())
+    requests.drop(state)
+    with accountant.entry(Caller("/v1/x", "early"), "m", "1"):
+        pass
+    accountant.flush()
+    requests.create(state)
+    with accountant.entry(Caller("/v1/x", "late"), "m", "1"):
+        pass
+    accountant.flush()
+    assert [row[0] for row in rows(state)] == ["early", "late"]
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_live_figures_forget_what_is_older_than_the_window() -> None:
+    clock = Clock()
+    live = Live(window_s=60, now=clock)
+    assert live.figures().success_rate is None
+    assert live.figures().p99_ms is None
+    for latency_ms in range(1, 101):
+        clock.now += 0.1
+        live.record("m", 200, float(latency_ms), completion_tokens=3)
+    live.record("other", 500, 1.0)
+    figures = live.figures("m")
+    assert (figures.requests, figures.p50_ms, figures.p99_ms, figures.success_rate) == (100, 51.0, 100.0, 1.0)
+    assert figures.tokens_per_second == pytest.approx(30, rel=0.01)
+    assert live.by_model(["other"])["other"].success_rate == 0
+    clock.now += 61
+    assert live.figures().requests == 0
