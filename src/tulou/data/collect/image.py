@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,23 +17,36 @@ _PARAGRAPH_GAP = 0.9  # of the line height
 def read_image(path: Path) -> list[Piece]:
     """The lines of text in the picture, top to bottom, paragraphs apart. Raises `DataError` where there are none."""
     pictures = load_extra("PIL.Image", "ocr", "reading text in pictures")
+    try:
+        with pictures.open(path) as picture:
+            if picture.width * picture.height > _MAX_PIXELS:
+                raise DataError(f"is {picture.width}x{picture.height} pixels; at most {_MAX_PIXELS:,} pixels are read")
+            picture.load()
+    except (OSError, SyntaxError) as err:  # Pillow raises SyntaxError for a broken PNG
+        raise DataError(f"is a damaged picture, or none at all: {err}") from err
+    text = recognise(str(path))
+    if not text:
+        raise DataError("no text was recognised in this picture")
+    return [Piece("", text.splitlines()[0].strip(), text)]
+
+
+def recognise(picture: Any) -> str:
+    """The text in `picture`, a path or a BGR array (height, width, 3); empty where there is none."""
+    found = _reader()(picture)
+    return _arranged(found.boxes, found.txts) if found.txts else ""
+
+
+@cache
+def _reader() -> Any:
+    """Loads the models once in a process; half a second."""
     rapidocr = load_extra("rapidocr", "ocr", "reading text in pictures")
-    with pictures.open(path) as picture:
-        if picture.width * picture.height > _MAX_PIXELS:
-            raise DataError(f"is {picture.width}x{picture.height} pixels; at most {_MAX_PIXELS:,} pixels are read")
-        picture.load()
-    reader = rapidocr.RapidOCR(
+    return rapidocr.RapidOCR(
         params={
             "Global.log_level": "critical",
             "EngineConfig.onnxruntime.intra_op_num_threads": 2,
             "EngineConfig.onnxruntime.inter_op_num_threads": 1,
         }
     )
-    found = reader(str(path))
-    if not found.txts:
-        raise DataError("no text was recognised in this picture")
-    text = _arranged(found.boxes, found.txts)
-    return [Piece("", text.splitlines()[0].strip(), text)]
 
 
 def _arranged(boxes: Any, texts: tuple[str, ...]) -> str:

@@ -18,6 +18,7 @@ from tulou.core.errors import TulouError
 from tulou.data.collect.audio import read_audio
 from tulou.data.collect.documents import read_document, read_workbook
 from tulou.data.collect.image import read_image
+from tulou.data.collect.pdf import read_pdf
 
 WORKBOOK = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 
@@ -31,6 +32,8 @@ def parse(path: Path, media_type: str) -> dict[str, Any]:
         pieces = read_image(path)
     elif media_type.startswith("audio/"):
         pieces = read_audio(path)
+    elif media_type == "application/pdf":
+        pieces = read_pdf(path)
     else:
         pieces = read_document(path, media_type)
     return {"pieces": [asdict(piece) for piece in pieces]}

@@ -1,8 +1,8 @@
 """Words that customers use for one another, in both languages: each group is folded to its first member.
 
-Applied to passages and questions alike, so "postage" finds "shipping fee" without any model. It matters most in Chinese,
-which the default encoder hardly reads. The words are those of service and trade in general, not of one business; a group
-belongs here only if taking one for the other is never wrong enough to hurt.
+Applied to passages and questions alike, so "postage" finds "shipping fee" without any model. It matters most in
+Chinese, which the default encoder hardly reads. The words are those of service and trade in general, not of one
+business; a group belongs here only if taking one for the other is never wrong enough to hurt.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ def _chinese_folding() -> tuple[re.Pattern[str], dict[str, str]]:
     canonical: dict[str, str] = {}
     for line in _CHINESE.strip().splitlines():
         first, *others = line.split()
-        canonical.update({other: first for other in others})
+        canonical.update(dict.fromkeys(others, first))
     phrases = sorted(canonical, key=len, reverse=True)
     return re.compile("|".join(map(re.escape, phrases))), canonical
 
