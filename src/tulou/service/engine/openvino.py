@@ -66,7 +66,9 @@ class OpenVinoEncoder:
         is_classifier = self.manifest.task == "classify"
         width = len(self.manifest.labels) if is_classifier else self.manifest.dimensions
         rows = np.zeros((len(texts), width), dtype=np.float32)
-        encoded = [encoding.ids for encoding in self._tokenizer.encode_batch(list(texts))]
+        encoded = [
+            encoding.ids or [0] for encoding in self._tokenizer.encode_batch(list(texts))
+        ]  # never nothing at all
         order = sorted(range(len(texts)), key=lambda i: len(encoded[i]))
         for start in range(0, len(order), BATCH_TEXTS):
             chosen = order[start : start + BATCH_TEXTS]
@@ -90,7 +92,7 @@ class OpenVinoEncoder:
     def _infer(self, encoded: list[list[int]]) -> NDArray[np.float32]:
         import numpy as np
 
-        longest = max((len(ids) for ids in encoded), default=0) or 1
+        longest = max(len(ids) for ids in encoded)
         ids = np.zeros((len(encoded), longest), dtype=np.int64)  # (B, T)
         mask = np.zeros_like(ids)  # (B, T); what it hides may hold any id
         for row, each in enumerate(encoded):

@@ -84,9 +84,9 @@ class TorchEncoder(_Torch):
 
     def _infer(self, texts: list[str]) -> NDArray[np.float32]:
         torch = self._torch
-        batch = self._tokenizer(
-            texts, padding=True, truncation=True, max_length=self.manifest.max_tokens, return_tensors="pt"
-        )
+        filler = self._tokenizer.pad_token_id or 0
+        ids = [each or [filler] for each in self._ids(texts, add_special_tokens=True)]  # attention needs one token
+        batch = self._tokenizer.pad({"input_ids": ids}, return_tensors="pt")
         with torch.inference_mode():
             if self.manifest.task == "classify":
                 rows = torch.softmax(self._model(**batch).logits.float(), dim=-1)  # (B, labels)
