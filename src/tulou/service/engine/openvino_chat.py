@@ -123,13 +123,21 @@ class OpenVinoChat:
             while not underway or not self._inbox.empty():
                 answer = self._inbox.get()  # waits while there is nothing to do
                 if answer is None:
-                    for each in underway:
-                        each.handle.cancel()
+                    self._cancel(underway)
                     return
                 if self._begin(next(numbers), answer):
                     underway.append(answer)
             underway = self._step(underway)
+            if not underway:
+                self._cancel([])
             time.sleep(0)
+
+    def _cancel(self, answers: list[_Answer]) -> None:
+        """Give up `answers`; the pipeline frees the memory of what was cancelled in its next step."""
+        for answer in answers:
+            answer.handle.cancel()
+        while self._pipeline.has_non_finished_requests():
+            self._pipeline.step()
 
     def _begin(self, number: int, answer: _Answer) -> bool:
         try:
