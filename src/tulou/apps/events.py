@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from tulou.apps import words
 from tulou.core.types import ChatDelta, Passage
 
-SNIPPET_CHARS = 160
-
 
 @dataclass(frozen=True)
 class Source:
@@ -22,7 +20,7 @@ class Source:
     heading: str
     position: str
     language: str
-    snippet: str
+    text: str
     is_cited: bool
 
 
@@ -46,7 +44,7 @@ def sources_of(passages: Sequence[Passage], cited: Sequence[Passage]) -> tuple[S
             heading=passage.heading,
             position=passage.position,
             language=passage.language,
-            snippet=_snippet(passage.text),
+            text=passage.text,
             is_cited=passage.id in cited_ids,
         )
         for passage in ordered
@@ -67,8 +65,3 @@ async def sentences_of(chat: AsyncIterator[ChatDelta]) -> AsyncGenerator[str]:
     finally:
         if isinstance(chat, AsyncGenerator):  # tells the replica that nobody listens any more
             await chat.aclose()
-
-
-def _snippet(text: str) -> str:
-    flat = " ".join(text.split())
-    return flat if len(flat) <= SNIPPET_CHARS else flat[: SNIPPET_CHARS - 1].rstrip() + "…"

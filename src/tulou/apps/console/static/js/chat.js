@@ -61,7 +61,7 @@ function forget() {
 }
 
 function remembered(passages) {
-  const sources = passages.map((passage) => ({ ...passage, snippet: passage.text, is_cited: passage.cited }));
+  const sources = passages.map((passage) => ({ ...passage, is_cited: passage.cited }));
   return sources.sort((one, other) => other.is_cited - one.is_cited);
 }
 
@@ -99,7 +99,7 @@ async function follow(text, reply, said) {
   }
   if (answer === null) throw new Error(t("error.cut"));
   show(reply, answer, null);
-  reply.scrollIntoView({ block: "end", behavior: "smooth" });
+  reply.closest(".turn").scrollIntoView({ block: "end", behavior: "smooth" });
 }
 
 function retry(reply, text) {
@@ -127,23 +127,20 @@ function sources(all) {
   return h(
     "div.sources",
     h("ol.cited", { "aria-label": t("chat.sources") }, cited.map(card)),
-    others.length ? h("details", h("summary", t("chat.related", { n: others.length })), h("ol", others.map(card))) : null,
+    others.length ? h("details.related", h("summary", t("chat.related", { n: others.length })), h("ol", others.map(card))) : null,
   );
 }
 
 function card(source) {
   const heading = source.heading.split(" > ").filter((part) => part !== source.title);
-  return h(
-    "li.source",
-    icon("file"),
-    h(
-      "span.where",
-      h("span.title.cut", source.title || source.uri.split("/").pop()),
-      heading.length ? h("span.soft.cut", heading.join(" › ")) : null,
-      h("span.file.faint.small.cut", { title: source.uri }, source.uri.split("/").pop()),
-    ),
-    h("span.snippet", source.snippet),
+  const file = source.uri.split("/").pop();
+  const where = h(
+    "span.where",
+    h("span.title.cut", source.title || file),
+    heading.length ? h("span.soft.cut", heading.join(" › ")) : null,
+    h("span.file.faint.small.cut", { title: source.uri }, file),
   );
+  return h("li", h("details.source", h("summary", icon("file"), where), h("p.passage", source.text)));
 }
 
 function rate(answer, rating) {

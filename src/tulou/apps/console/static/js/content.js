@@ -5,16 +5,16 @@ import { h, icon, replace } from "./dom.js";
 import { dress, language as reader, milliseconds, sentence, t } from "./page.js";
 import { frame, mark, name } from "./shell.js";
 
-const ids = ["form", "template", "language", "description", "fields", "write", "sheet", "nav"];
-const [form, picker, languages, description, fields, button, sheet, nav] = ids.map((id) => document.getElementById(id));
+const ids = ["form", "template", "language", "description", "fields", "write", "sheet"];
+const [form, picker, languages, description, fields, button, sheet] = ids.map((id) => document.getElementById(id));
 const CHIPS = { generated: "chip.moss", filled: "chip.earth", declined: "chip" };
 const SPOKEN = { zh: "中文", en: "English" };
 
 let templates = [];
 let work = null; // the AbortController of what is being written
 
-frame(nav);
-mark(nav, "/content");
+frame();
+mark("/content");
 dress("content.title");
 replace(sheet, h("p.empty", t("content.empty")));
 get("/api/admin/overview").then(name, () => null);

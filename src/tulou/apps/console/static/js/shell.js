@@ -14,33 +14,43 @@ const PLACES = [
   ["/content", "pen", "nav.content"],
 ];
 
-export function frame(nav) {
+export function frame() {
+  replace(document.getElementById("top"), brand(), h("span.grow"), tools());
+  const nav = document.getElementById("nav");
+  replace(
+    nav,
+    brand(),
+    PLACES.map((place) => (place ? h("a.item", { href: place[0] }, icon(place[1]), h("span", t(place[2]))) : h("hr"))),
+    h("a.item.wide", { href: "/chat", target: "_blank", rel: "noopener" }, icon("out"), h("span", t("nav.chat"))),
+    h("div.foot", tools()),
+  );
+}
+
+function brand() {
+  const image = h("img", { src: "/static/tulou.svg", alt: "" });
+  return h("a.brand", { href: "/" }, image, h("span", h("span.project.cut", "Tulou"), h("small.version")));
+}
+
+function tools() {
   const leave = async () => {
     await post("/api/admin/logout", {});
     location.assign("/login");
   };
-  replace(
-    nav,
-    h("a.brand", { href: "/" }, h("img", { src: "/static/tulou.svg", alt: "" }), h("span", h("span", { id: "project" }, "Tulou"), h("small", { id: "version" }))),
-    PLACES.map((place) => (place ? h("a.item", { href: place[0] }, icon(place[1]), h("span", t(place[2]))) : h("hr"))),
-    h("a.item.wide", { href: "/chat", target: "_blank", rel: "noopener" }, icon("out"), h("span", t("nav.chat"))),
-    h(
-      "div.foot",
-      h("button.quiet", { "data-action": "language" }),
-      h("button.quiet", { "data-action": "theme", "aria-label": t("theme"), title: t("theme") }, icon("moon")),
-      h("button.quiet", { onclick: leave }, t("nav.out")),
-    ),
-  );
+  return [
+    h("button.quiet", { "data-action": "language" }),
+    h("button.quiet", { "data-action": "theme", "aria-label": t("theme"), title: t("theme") }, icon("moon")),
+    h("button.quiet", { onclick: leave }, t("nav.out")),
+  ];
 }
 
-export function mark(nav, href) {
-  for (const link of nav.querySelectorAll("a.item")) {
+export function mark(href) {
+  for (const link of document.querySelectorAll("nav a.item")) {
     if (link.getAttribute("href") === href) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
 }
 
 export function name(project) {
-  document.getElementById("project").textContent = project.name;
-  document.getElementById("version").textContent = `Tulou ${project.tulou_version}`;
+  for (const element of document.querySelectorAll(".project")) element.textContent = project.name;
+  for (const element of document.querySelectorAll(".version")) element.textContent = `Tulou ${project.tulou_version}`;
 }

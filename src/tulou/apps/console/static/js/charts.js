@@ -1,0 +1,75 @@
+// Small charts in SVG, drawn from numbers: no library, no animation, readable in both themes.
+
+import { h, s } from "./dom.js";
+import { milliseconds, number, t, when } from "./page.js";
+
+const WIDTH = 600; // stretched to the width there is; only lines and bars are inside, letters are not
+const HEIGHT = 160;
+const PLOT = { top: 6, bottom: 122 }; // latency above, requests below
+const BARS = { top: 132, bottom: 160 };
+
+/** Latency p50 and p99 over time, with the number of requests underneath. */
+export function latencyChart(points) {
+  const step = WIDTH / points.length;
+  const x = (i) => step * (i + 0.5);
+  const ceiling = roundUp(Math.max(1, ...points.map((point) => point.p99_ms ?? 0)));
+  const y = (value) => PLOT.bottom - ((PLOT.bottom - PLOT.top) * value) / ceiling;
+  const busiest = Math.max(1, ...points.map((point) => point.requests));
+  const height = (count) => ((BARS.bottom - BARS.top) * count) / busiest;
+  const levels = [0, ceiling / 2, ceiling];
+  const svg = s(
+    "svg",
+    { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", role: "img", "aria-label": t("live.latency") },
+    levels.map((value) => s("line.grid-line", { x1: 0, x2: WIDTH, y1: y(value), y2: y(value), "vector-effect": "non-scaling-stroke" })),
+    s("path.band", { d: band(points, x, y) }),
+    s("path.p99", { d: path(points, x, y, "p99_ms"), "vector-effect": "non-scaling-stroke" }),
+    s("path.p50", { d: path(points, x, y, "p50_ms"), "vector-effect": "non-scaling-stroke" }),
+    points.map((point, i) => slot(point, x(i) - step / 2, step, height)),
+  );
+  const scale = levels.map((value) => h("span", { style: { top: `${(y(value) / HEIGHT) * 100}%` } }, value ? milliseconds(value) : "0"));
+  const axis = [points[0], points[Math.floor(points.length / 2)], points.at(-1)].map((point) => h("span", when(point.at)));
+  return h("figure.chart", h("div.scale", scale), h("div.plot", svg), h("div.axis", axis));
+}
+
+/** A bar of parts, widest first come first; each is {name, value, tone}. */
+export function stack(parts) {
+  return h("div.stack", parts.filter((part) => part.value > 0).map((part) => h(`i.${part.tone}`, { style: { flex: `${part.value} 0 0` }, title: `${part.name}: ${number(part.value)}` })));
+}
+
+export function legend(parts) {
+  const shown = parts.filter((part) => part.value > 0);
+  return h("div.legend", shown.map((part) => h("span", h(`i.${part.tone}`), `${part.name} ${part.shown ?? number(part.value)}`)));
+}
+
+function slot(point, left, width, height) {
+  const title = `${when(point.at)} · ${t("live.requests")} ${number(point.requests)} · p50 ${milliseconds(point.p50_ms)} · p99 ${milliseconds(point.p99_ms)}`;
+  const bar = (count, kind) => s(`rect.${kind}`, { x: left + width * 0.15, width: width * 0.7, y: BARS.bottom - height(count), height: height(count) });
+  const failed = point.failed ? bar(point.failed, "failed") : null;
+  return s("g.slot", bar(point.requests, "requests"), failed, s("rect.hover", { x: left, width, y: PLOT.top, height: BARS.bottom - PLOT.top }, s("title", title)));
+}
+
+/** Broken where nothing was asked, so that a pause does not look like a trend. */
+function path(points, x, y, key) {
+  let isDown = false;
+  return points
+    .map((point, i) => {
+      if (point[key] === null) return ((isDown = false), "");
+      const move = isDown ? "L" : "M";
+      isDown = true;
+      return `${move}${x(i).toFixed(1)} ${y(point[key]).toFixed(1)}`;
+    })
+    .join("");
+}
+
+function band(points, x, y) {
+  const known = points.map((point, i) => [point, i]).filter(([point]) => point.p99_ms !== null);
+  if (known.length < 2) return "";
+  const over = known.map(([point, i]) => `${x(i).toFixed(1)} ${y(point.p99_ms).toFixed(1)}`);
+  const under = known.reverse().map(([point, i]) => `${x(i).toFixed(1)} ${y(point.p50_ms ?? 0).toFixed(1)}`);
+  return `M${[...over, ...under].join("L")}Z`;
+}
+
+function roundUp(value) {
+  const power = 10 ** Math.floor(Math.log10(value));
+  return [1, 1.5, 2, 3, 4, 5, 6, 8, 10].map((step) => step * power).find((step) => step >= value);
+}
