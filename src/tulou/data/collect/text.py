@@ -49,7 +49,7 @@ def read_text(path: Path, refuse: Refuse) -> Iterator[Piece]:
     for line in read_lines(path):
         if line.is_cut:
             refuse(f"line {line.number} is {line.size_bytes:,} bytes long; only its first {MAX_LINE_BYTES:,} were read")
-        title = title or _heading(line.text)
+        title = title or _heading(line.text, is_first=not parts and not number)
         if chars + len(line.text) > MAX_PIECE_CHARS and parts:
             number += 1
             yield Piece(f"part={number}", title or path.stem, "\n".join(parts))
@@ -157,6 +157,9 @@ def _share_of_bad_lines(sample: bytes) -> float:
     return sum(not _decodes(line, "utf-8") for line in lines) / len(lines)
 
 
-def _heading(line: str) -> str:
+def _heading(line: str, *, is_first: bool) -> str:
+    """A Markdown heading, or a short first line that ends like a title."""
     found = re.match(r"#\s+(.+?)\s*#*$", line)
-    return found[1] if found else ""
+    if found:
+        return found[1]
+    return line.strip() if is_first and re.fullmatch(r"[^#|<>{}\[].{0,58}[\w?？）)”]", line.strip()) else ""

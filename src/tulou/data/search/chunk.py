@@ -21,6 +21,7 @@ _BATCH_ROWS = 1000
 _HEADING = re.compile(r"(#{1,6})\s+(.+?)\s*#*$")
 _BOLD_HEADING = re.compile(r"\*\*([^*]{2,60}?)[:：]?\*\*[:：]?$")
 _TABLE_RULE = re.compile(r"\|?\s*:?-{3,}:?\s*(?:\|\s*:?-{3,}:?\s*)*\|?\s*$")
+_LONE_LINE_CHARS = 60
 _SENTENCE = re.compile(r".+?(?:[。！？；…]+[”』」）》]*|[.!?]+[\"'”’)]*(?=\s|$)|\n|$)", re.DOTALL)
 _CLAUSE = re.compile(r".+?(?:[，、,：:]|\s|$)", re.DOTALL)
 _MARKS = re.compile(r"\*\*|__|(?<!\w)[*_](?=\S)|(?<=\S)[*_](?!\w)|`")
@@ -47,8 +48,13 @@ def passages(documents: Iterable[pa.RecordBatch], max_chars: int) -> Iterator[pa
 
 
 def _document_passages(document: dict[str, str], max_chars: int) -> Iterator[dict[str, str]]:
+    if not document["text"].strip():
+        return
     number = 0
-    for section in sections(document["text"]):
+    found = list(sections(document["text"], is_plain=document["media_type"] == "text/plain"))
+    for section in found or [
+        Section((), (document["text"].replace("#", "").strip(),))
+    ]:  # a text of headings only says what they say
         path = [heading for heading in section.headings if heading != document["title"]]
         for text in _packed(section.blocks, max_chars):
             language = detect(text)
@@ -66,12 +72,16 @@ def _document_passages(document: dict[str, str], max_chars: int) -> Iterator[dic
             number += 1
 
 
-def sections(text: str) -> Iterator[Section]:
-    """The stretches between headings that have any text, with the headings above them, outermost first."""
+def sections(text: str, *, is_plain: bool = False) -> Iterator[Section]:
+    """The stretches between headings that have any text, with the headings above them, outermost first.
+
+    `is_plain` texts have no marks; in them a short line on its own before a paragraph is a heading.
+    """
     path: list[tuple[int, str]] = []
     blocks: list[str] = []
-    for block in _blocks(text):
-        heading = _as_heading(block)
+    found = list(_blocks(text))
+    for number, block in enumerate(found):
+        heading = _as_heading(block) or (_unmarked_heading(found, number) if is_plain else None)
         if heading is None:
             blocks.append(block)
             continue
@@ -125,6 +135,20 @@ def _as_heading(block: str) -> tuple[int, str] | None:
     if found := _BOLD_HEADING.fullmatch(block):
         return 7, _plain(found[1])
     return None
+
+
+def _unmarked_heading(blocks: list[str], number: int) -> tuple[int, str] | None:
+    following = blocks[number + 1 : number + 2]
+    if not _is_lone_line(blocks[number]) or not following:
+        return None
+    if number == 0:
+        return 1, blocks[0].strip()
+    return None if _is_lone_line(following[0]) else (2, blocks[number].strip())
+
+
+def _is_lone_line(block: str) -> bool:
+    line = block.strip()
+    return "\n" not in line and len(line) <= _LONE_LINE_CHARS and re.search(r"[\w”」）)?？]$", line) is not None
 
 
 def _packed(blocks: Iterable[str], max_chars: int) -> Iterator[str]:

@@ -11,12 +11,12 @@ import re
 
 # Phrases, replaced before segmentation; the longest that fits wins.
 _CHINESE = """
-多久 多长时间 多少天 几天 几日 多少小时 几个小时 几小时 几个工作日 什么时候 啥时候 何时 几时 几点 哪天 多少个工作日 多快
+多久 多长时间 多少天 几天 几日 多少小时 几个小时 几小时 几个工作日 什么时候 啥时候 何时 几时 哪天 多少个工作日 多快
 运费 邮费 快递费 邮寄费 配送费 物流费 送货费 寄费
 包邮 免邮 免运费 免快递费 不收运费
-退款 退钱 返款 退回来的钱 钱退 退的钱 把钱退 拿回钱 退还货款
+退款 退钱 返款 钱退 退的钱 把钱退 拿回钱 退还货款 钱还没退 钱没退
 退货 退掉 退回去 寄回去 退了 不想要了 不要了 无理由退
-换货 换一个 换一件 换个 换成 调换 更换
+换货 换大 换小 大一码 小一码 大一号 小一号 换一个 换一件 换个 换成 调换 更换
 坏 坏了 坏掉 故障 出毛病 毛病 出问题 失灵 不工作 没反应 开不了机 质量问题
 摔坏 摔了 摔落 跌落 摔碎
 破损 压坏 碎了 破了 损坏 压扁 磕坏 烂了
@@ -64,7 +64,7 @@ _CHINESE = """
 海外 国外 外国 境外 国际
 关税 进口税 海关 清关 报关
 假期 放假 节假日 长假 休息 过节 上班
-营业时间 营业 几点开门 几点关门 开门 关门
+营业时间 营业 几点开门 几点关门 开门 关门 几点 上班时间 下班 服务时间 工作时间
 门店 实体店 店铺 线下店
 自提 自取 到店取
 上门 登门 到家
@@ -118,6 +118,9 @@ instalment installment
 """
 
 
+_MONEY_BACK = re.compile(r"钱([^，。？！\n]{0,6}?)(?:退|返)(?:回来|给我|还|到)?")  # 钱什么时候能退回来
+
+
 def _chinese_folding() -> tuple[re.Pattern[str], dict[str, str]]:
     canonical: dict[str, str] = {}
     for line in _CHINESE.strip().splitlines():
@@ -133,6 +136,7 @@ _ENGLISH_CANONICAL = {word: line.split()[0] for line in _ENGLISH.strip().splitli
 
 def fold_chinese(text: str) -> str:
     """`text` with each known phrase replaced by its group's first, set apart so that segmentation keeps it whole."""
+    text = _MONEY_BACK.sub(r"退款\1", text)
     return _CHINESE_PHRASES.sub(lambda phrase: f" {_CHINESE_CANONICAL[phrase[0]]} ", text)
 
 
