@@ -8,7 +8,8 @@ import sqlalchemy as sa
 
 from tulou.core.state import open_state, requests
 from tulou.core.telemetry import Metrics
-from tulou.service.gateway.accounting import Accountant, Caller
+from tulou.service.gateway.accounting import Accountant
+from tulou.service.gateway.entry import Caller
 from tulou.service.gateway.live import Live
 from tulou.service.gateway.refusals import ApiError, replicas_unavailable
 

@@ -240,6 +240,18 @@ async def test_stop_strings_end_an_answer(chat: ChatEngine) -> None:
     assert completion_tokens <= 24
 
 
+async def test_an_answer_begun_elsewhere_is_continued_and_counted_whole(chat: ChatEngine) -> None:
+    prompt, begun = "where is", " my order"
+    expected, _, together, _ = await told(chat, Generation(prompt + begun, 12))
+    _, _, prompt_tokens, _ = await told(chat, Generation(prompt, 1))
+    begun_tokens = together - prompt_tokens
+    continued = await told(chat, Generation(prompt, begun_tokens + 12, begun=begun))
+    assert continued == (expected, "length", prompt_tokens, begun_tokens + 12)
+    assert await told(chat, Generation(prompt, 1, begun=begun)) == ("", "length", prompt_tokens, begun_tokens)
+    of_messages = await told(chat, Generation(QUESTION, 24, begun="where is my order"))
+    assert of_messages[1:] == ("length", (await told(chat, Generation(QUESTION, 1)))[2], 24)
+
+
 async def test_sampling_repeats_with_its_seed_and_varies_without(chat: ChatEngine) -> None:
     first = await told(chat, Generation(QUESTION, 16, temperature=1.5, seed=7))
     assert await told(chat, Generation(QUESTION, 16, temperature=1.5, seed=7)) == first

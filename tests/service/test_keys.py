@@ -7,7 +7,8 @@ import sqlalchemy as sa
 
 from tulou.core.errors import ServiceError
 from tulou.core.state import open_state
-from tulou.service.gateway.keys import CACHE_S, PREFIX, Keys, redacted
+from tulou.service.gateway.keys import CACHE_S, PREFIX, Keys
+from tulou.service.gateway.refusals import redacted
 
 
 class Clock:

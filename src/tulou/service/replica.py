@@ -28,8 +28,8 @@ from tulou.core.types import ChatDelta
 from tulou.service.batcher import Batcher
 from tulou.service.engine import ChatEngine, EncoderEngine, Engine, Generation, PromptTooLong, open_engine
 from tulou.service.gateway import path, refusals
-from tulou.service.gateway.accounting import Caller
 from tulou.service.gateway.dispatch import Encoded
+from tulou.service.gateway.entry import Caller
 from tulou.service.gateway.operations import OPERATIONS, Operation
 from tulou.service.pool import Manifests
 
@@ -63,6 +63,9 @@ class EngineBackend:
         except PromptTooLong as err:
             param = "prompt" if isinstance(request.prompt, str) else "messages"
             raise refusals.context_exceeded(str(err), param) from err
+        except ModelError as err:
+            logger.exception("model %s could not answer", model)
+            raise refusals.ApiError(500, f"{err}.", "server_error") from err
 
     def close(self) -> None:
         if self._batcher is not None:

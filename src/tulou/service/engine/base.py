@@ -44,6 +44,7 @@ class Generation:
     presence_penalty: float = 0.0
     seed: int | None = None
     stop: tuple[str, ...] = ()
+    begun: str = ""  # the answer's beginning, written before; only what follows it is generated, and limits count it
 
     @property
     def is_greedy(self) -> bool:

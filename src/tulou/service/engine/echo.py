@@ -79,7 +79,8 @@ class EchoChat:
             raise PromptTooLong(prompt_tokens, context)
         limit = min(request.max_tokens or DEFAULT_MAX_TOKENS, context - prompt_tokens)
         tokens = tokens_of(_cut_at(self._reply(request), request.stop))
-        for token in tokens[:limit]:
+        begun = len(tokens_of(request.begun))
+        for token in tokens[begun:limit]:
             await asyncio.sleep(self._delay_s)
             yield ChatDelta(token)
         reason = "length" if len(tokens) > limit else "stop"

@@ -12,26 +12,30 @@ import itertools
 import queue
 import threading
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tulou.core.errors import ModelError
 from tulou.core.extras import load_openvino
-from tulou.core.types import ChatDelta, ModelManifest
+from tulou.core.types import ChatDelta, Message, ModelManifest
 from tulou.service.engine.base import DEFAULT_MAX_TOKENS, Generation, PromptTooLong
 from tulou.service.engine.openvino import serving_properties
 from tulou.service.engine.text import Detokenizer, StopFilter
 
 CLOSE_TIMEOUT_S = 2.0
+CONTEXT_TOKENS = 8  # of an answer begun before, enough to decode the next one rightly
 
 
 @dataclass
 class _Answer:
     """One answer wanted: what to write it from, and where its pieces go."""
 
-    ids: Any  # (1, T) int64, the prompt
+    ids: Any  # (1, T) int64: the prompt, and the beginning of the answer where there is one
+    prompt_tokens: int
+    begun_tokens: int
+    tokens_left: int
     config: Any
     stops: StopFilter
     text: Detokenizer
@@ -39,10 +43,6 @@ class _Answer:
     pieces: asyncio.Queue[ChatDelta | Exception] = field(default_factory=asyncio.Queue)
     handle: Any = None  # of the pipeline, once it has begun
     is_unwanted: bool = False  # the reader has left
-
-    @property
-    def prompt_tokens(self) -> int:
-        return int(self.ids.shape[1])
 
     def tell(self, piece: ChatDelta | Exception) -> None:
         with contextlib.suppress(RuntimeError):  # the loop, and so the reader, may have gone in this very moment
@@ -68,6 +68,9 @@ class OpenVinoChat:
 
     async def generate(self, request: Generation) -> AsyncGenerator[ChatDelta, None]:
         answer = await asyncio.to_thread(self._prepare, request, asyncio.get_running_loop())
+        if answer.tokens_left == 0:
+            yield ChatDelta("", "length", answer.prompt_tokens, answer.begun_tokens)
+            return
         if not self._thread.is_alive():
             raise ModelError(f"model {self.manifest.name!r} has been closed")
         self._inbox.put(answer)
@@ -87,17 +90,31 @@ class OpenVinoChat:
         self._thread.join(CLOSE_TIMEOUT_S)
 
     def _prepare(self, request: Generation, loop: asyncio.AbstractEventLoop) -> _Answer:
-        if isinstance(request.prompt, str):
-            ids = self._tokenizer.encode(request.prompt).input_ids
-        else:
-            messages = [{"role": message.role, "content": message.content} for message in request.prompt]
-            prompt = self._tokenizer.apply_chat_template(messages, add_generation_prompt=True)
-            ids = self._tokenizer.encode(prompt, add_special_tokens=False).input_ids
+        has_template = not isinstance(request.prompt, str)
+        prompt = request.prompt if isinstance(request.prompt, str) else self._templated(request.prompt)
+        ids = self._encode(prompt, has_template)
         prompt_tokens, context = int(ids.shape[1]), self.manifest.max_tokens
         if prompt_tokens >= context:
             raise PromptTooLong(prompt_tokens, context)
-        config = self._config(request, min(request.max_tokens or DEFAULT_MAX_TOKENS, context - prompt_tokens))
-        return _Answer(ids, config, StopFilter(request.stop), Detokenizer(self._decode), loop)
+        if request.begun:
+            ids = self._encode(prompt + request.begun, has_template)
+        begun_tokens = int(ids.shape[1]) - prompt_tokens
+        tokens_left = max(min(request.max_tokens or DEFAULT_MAX_TOKENS, context - prompt_tokens) - begun_tokens, 0)
+        config = self._config(request, tokens_left)
+        before = ids.data[0, prompt_tokens:].tolist()[-CONTEXT_TOKENS:]
+        return _Answer(
+            ids, prompt_tokens, begun_tokens, tokens_left, config,
+            StopFilter(request.stop), Detokenizer(self._decode, before), loop,
+        )  # fmt: skip
+
+    def _templated(self, messages: Sequence[Message]) -> str:
+        spoken = [{"role": message.role, "content": message.content} for message in messages]
+        prompt: str = self._tokenizer.apply_chat_template(spoken, add_generation_prompt=True)
+        return prompt
+
+    def _encode(self, text: str, has_template: bool) -> Any:
+        """Token ids (1, T); a template has put in the special tokens already."""
+        return self._tokenizer.encode(text, add_special_tokens=not has_template).input_ids
 
     def _config(self, request: Generation, max_tokens: int) -> Any:
         config = self._pipeline.get_config()
@@ -179,5 +196,5 @@ class OpenVinoChat:
             reason = "stop"
             answer.handle.cancel()
         if reason:
-            answer.tell(ChatDelta("", reason, answer.prompt_tokens, answer.text.count))
+            answer.tell(ChatDelta("", reason, answer.prompt_tokens, answer.begun_tokens + answer.text.count))
         return bool(reason)

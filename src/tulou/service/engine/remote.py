@@ -54,6 +54,8 @@ class RemoteChat(_Remote):
         from tulou.service.gateway.upstream import HttpUpstream
         from tulou.service.pool import Endpoint
 
+        if request.begun:  # their protocol has no word for it; the gateway's client is told rather than misled
+            raise ModelError(f"model {self.manifest.name!r} runs elsewhere and cannot continue an answer begun before")
         upstream = HttpUpstream({}, self._timeout_s, self._headers)
         await upstream.start()
         try:

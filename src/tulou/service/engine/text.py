@@ -14,19 +14,18 @@ _HALF = "\ufffd"  # what a decoder writes for bytes that are not yet a whole cha
 class Detokenizer:
     """Turns a growing list of token ids into the text that each addition brings."""
 
-    def __init__(self, decode: Callable[[list[int]], str]) -> None:
+    def __init__(self, decode: Callable[[list[int]], str], before: Sequence[int] = ()) -> None:
+        """`before`: ids that the text goes on from; some vocabularies drop the first space unless they see them."""
         self._decode = decode
-        self._ids: list[int] = []
+        self._ids = list(before)
         self._start = 0  # first id that is decoded anew, as context
-        self._told = 0  # ids before this one have been turned into text
-
-    @property
-    def count(self) -> int:
-        return len(self._ids)
+        self._told = len(before)  # ids before this one have been turned into text
+        self.count = 0  # of the ids pushed
 
     def push(self, ids: Sequence[int], is_last: bool = False) -> str:
         """The text that `ids` add; "" while they end in the middle of a character, unless they are the last."""
         self._ids.extend(ids)
+        self.count += len(ids)
         before = self._decode(self._ids[self._start : self._told])
         now = self._decode(self._ids[self._start :])
         if now.endswith(_HALF) and not is_last:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 BATCH_TEXTS = 16
+CONTEXT_TOKENS = 8  # of an answer begun before, enough to decode the next one rightly
 
 
 class _Torch:
@@ -105,11 +106,12 @@ class TorchChat(_Torch):
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="generation")
 
     async def generate(self, request: Generation) -> AsyncGenerator[ChatDelta, None]:
-        ids = self._prompt_ids(request)  # (1, T)
-        prompt_tokens, context = ids.shape[1], self.manifest.max_tokens
+        prompt_tokens, context = self._ids_of(request, "").shape[1], self.manifest.max_tokens
         if prompt_tokens >= context:
             raise PromptTooLong(prompt_tokens, context)
-        limit = min(request.max_tokens or DEFAULT_MAX_TOKENS, context - prompt_tokens)
+        ids = self._ids_of(request, request.begun)  # (1, T)
+        begun_tokens = ids.shape[1] - prompt_tokens
+        limit = min(request.max_tokens or DEFAULT_MAX_TOKENS, context - prompt_tokens) - begun_tokens
         loop = asyncio.get_running_loop()
         tokens: asyncio.Queue[int | None] = asyncio.Queue()
         is_unwanted = threading.Event()
@@ -119,7 +121,8 @@ class TorchChat(_Torch):
                 loop.call_soon_threadsafe(tokens.put_nowait, token)
 
         work = loop.run_in_executor(self._thread, self._write, ids, limit, request, tell, is_unwanted)
-        text, stops = Detokenizer(self._tokenizer_decode), StopFilter(request.stop)
+        before = ids[0, prompt_tokens:].tolist()[-CONTEXT_TOKENS:]
+        text, stops = Detokenizer(self._tokenizer_decode, before), StopFilter(request.stop)
         try:
             while not stops.is_stopped:
                 token = await tokens.get()
@@ -130,19 +133,20 @@ class TorchChat(_Torch):
                     break
             is_unwanted.set()
             has_ended = await work or stops.is_stopped
-            yield ChatDelta("", "stop" if has_ended else "length", prompt_tokens, text.count)
+            yield ChatDelta("", "stop" if has_ended else "length", prompt_tokens, begun_tokens + text.count)
         finally:
             is_unwanted.set()
 
     def close(self) -> None:
         self._thread.shutdown(wait=False, cancel_futures=True)
 
-    def _prompt_ids(self, request: Generation) -> Any:
+    def _ids_of(self, request: Generation, begun: str) -> Any:
+        """Token ids (1, T) of the prompt with the beginning of the answer behind it."""
         if isinstance(request.prompt, str):
-            return self._tokenizer(request.prompt, return_tensors="pt")["input_ids"]
+            return self._tokenizer(request.prompt + begun, return_tensors="pt")["input_ids"]
         messages = [{"role": message.role, "content": message.content} for message in request.prompt]
         prompt = self._tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
-        return self._tokenizer(prompt, add_special_tokens=False, return_tensors="pt")["input_ids"]
+        return self._tokenizer(prompt + begun, add_special_tokens=False, return_tensors="pt")["input_ids"]
 
     def _tokenizer_decode(self, ids: list[int]) -> str:
         text: str = self._tokenizer.decode(ids, skip_special_tokens=True)

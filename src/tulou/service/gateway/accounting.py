@@ -11,7 +11,6 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -19,48 +18,14 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from tulou.core.state import requests
 from tulou.core.telemetry import Metrics
+from tulou.service.gateway.entry import CLIENT_GONE, Caller, Entry
 from tulou.service.gateway.live import Live
 from tulou.service.gateway.refusals import ApiError
 
 FLUSH_EVERY_S = 0.5
 MAX_WAITING_ROWS = 50_000
-CLIENT_GONE = 499  # nginx's status for a client that closed the connection before the answer
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Caller:
-    """On whose behalf a model is asked."""
-
-    route: str  # "/v1/chat/completions", or the application's name
-    request_id: str
-    key_id: str | None = None
-
-    def numbered(self, index: int) -> Caller:
-        """The same caller's further generation within one request."""
-        return replace(self, request_id=f"{self.request_id}-{index}")
-
-
-@dataclass
-class Entry:
-    """What is known of a request while it is being answered."""
-
-    caller: Caller
-    model: str
-    model_version: str
-    started: float  # monotonic
-    replica: str = ""
-    retries: int = 0
-    first_token_s: float | None = None
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    status: int = 200
-    clock: Callable[[], float] = field(default=time.monotonic, repr=False)
-
-    def saw_first_token(self) -> None:
-        if self.first_token_s is None:
-            self.first_token_s = self.clock() - self.started
 
 
 class Accountant:

@@ -1,9 +1,9 @@
 """From one replica to the next until there is an answer: the retry policy, which knows no HTTP.
 
-A request whose replica is lost before the first word goes to another one, unseen by the client. If words were already
-sent, a greedy request is asked again elsewhere and the words that were sent are skipped: greedy answers repeat, so the
-client sees one unbroken answer, for the price of generating its beginning twice. A sampled answer cannot be continued
-that way and ends with an error that says so.
+A request whose replica is lost goes to another one. If words of the answer were already sent, the other replica is
+given them as the beginning and continues behind it, so the client sees one unbroken answer, greedy or sampled. To ask
+anew and skip what was sent would cost more and fail now and then: in low precision, even a greedy answer depends a
+little on what is computed beside it.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from tulou.core.errors import ServiceError
 from tulou.core.types import ChatDelta
 from tulou.service.engine.base import Generation
 from tulou.service.gateway import refusals
-from tulou.service.gateway.accounting import Entry
 from tulou.service.gateway.balance import Balancer
+from tulou.service.gateway.entry import Entry
 from tulou.service.pool import Endpoint, Pool
 
 if TYPE_CHECKING:
@@ -52,26 +52,6 @@ class Upstream(Protocol):
     async def encode(self, endpoint: Endpoint, texts: Sequence[str]) -> Encoded: ...
 
 
-class Replay:
-    """Skips the beginning of a repeated answer that the client already has."""
-
-    def __init__(self, sent: str) -> None:
-        self._expected = sent
-
-    def fresh(self, delta: ChatDelta) -> ChatDelta | None:
-        """What of `delta` is new to the client; None for nothing. Raises `ValueError` where the answer differs."""
-        if not self._expected:
-            return delta
-        seen = min(len(delta.text), len(self._expected))
-        if delta.text[:seen] != self._expected[:seen]:
-            raise ValueError("the repeated answer is not the one that was begun")
-        self._expected = self._expected[seen:]
-        if delta.finish_reason and self._expected:
-            raise ValueError("the repeated answer is shorter than what was sent")
-        rest = delta.text[seen:]
-        return replace(delta, text=rest) if rest or delta.finish_reason else None
-
-
 class Dispatch:
     def __init__(
         self,
@@ -99,26 +79,18 @@ class Dispatch:
         raise refusals.replicas_unavailable(model)
 
     async def generate(self, model: str, request: Generation, entry: Entry) -> AsyncGenerator[ChatDelta, None]:
-        sent = ""
         async for endpoint in self._attempts(model, entry):
-            replay = Replay(sent)
             try:
                 with self._lease(endpoint):
                     async with aclosing(self._upstream.generate(endpoint, request)) as deltas:
                         async for delta in deltas:
-                            if (fresh := replay.fresh(delta)) is None:
-                                continue
-                            sent += fresh.text
-                            yield fresh
-                            if fresh.finish_reason:
+                            request = replace(request, begun=request.begun + delta.text)
+                            yield delta
+                            if delta.finish_reason:
                                 return
                 raise ReplicaLost(f"{endpoint.name} ended its answer without a reason")
             except ReplicaLost:
                 self._pool.report_lost(endpoint)
-                if sent and not request.is_greedy:
-                    raise refusals.answer_interrupted(model) from None
-            except ValueError:
-                raise refusals.answer_interrupted(model) from None
         raise refusals.replicas_unavailable(model)
 
     async def _attempts(self, model: str, entry: Entry) -> AsyncIterator[Endpoint]:

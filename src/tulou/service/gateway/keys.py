@@ -106,13 +106,6 @@ class Keys:
         return key
 
 
-def redacted(secret: str) -> str:
-    """`secret` as it may be repeated in an error message: both ends only."""
-    if len(secret) <= 12:
-        return secret[:3] + "*" * max(len(secret) - 3, 3)
-    return f"{secret[:8]}{'*' * 8}{secret[-4:]}"
-
-
 def _digest(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()
 

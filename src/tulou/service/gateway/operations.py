@@ -21,8 +21,8 @@ from starlette.types import Send
 from tulou.core.types import ChatDelta, ModelManifest, Task
 from tulou.service.engine.base import Generation
 from tulou.service.gateway import refusals, wire
-from tulou.service.gateway.accounting import Caller
 from tulou.service.gateway.dispatch import Encoded
+from tulou.service.gateway.entry import Caller
 from tulou.service.pool import Manifests
 
 logger = logging.getLogger(__name__)

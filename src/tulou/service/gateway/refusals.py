@@ -62,6 +62,13 @@ class ApiError(ServiceError):
         return {} if self.retry_after_s is None else {"retry-after": str(self.retry_after_s)}
 
 
+def redacted(secret: str) -> str:
+    """`secret` as it may be repeated in an error message: both ends only."""
+    if len(secret) <= 12:
+        return secret[:3] + "*" * max(len(secret) - 3, 3)
+    return f"{secret[:8]}{'*' * 8}{secret[-4:]}"
+
+
 def key_missing() -> ApiError:
     return ApiError(
         401,
@@ -70,10 +77,9 @@ def key_missing() -> ApiError:
     )
 
 
-def key_wrong(shown: str) -> ApiError:
-    return ApiError(
-        401, f"Incorrect API key provided: {shown}. Make one with `tulou keys create`.", code="invalid_api_key"
-    )
+def key_wrong(secret: str) -> ApiError:
+    message = f"Incorrect API key provided: {redacted(secret)}. Make one with `tulou keys create`."
+    return ApiError(401, message, code="invalid_api_key")
 
 
 def role_forbids(role: str) -> ApiError:
@@ -160,16 +166,6 @@ def replicas_unavailable(model: str) -> ApiError:
         type="server_error",
         code="model_unavailable",
         retry_after_s=1,
-    )
-
-
-def answer_interrupted(model: str) -> ApiError:
-    return ApiError(
-        503,
-        f"The replica of `{model}` that wrote this answer was lost, and the answer cannot be continued elsewhere "
-        "because it was sampled. Please send the request again.",
-        type="server_error",
-        code="answer_interrupted",
     )
 
 

@@ -19,9 +19,10 @@ from tulou.core.telemetry import Metrics
 from tulou.core.types import ChatDelta, Message, ModelManifest, Task
 from tulou.service.engine.base import Generation
 from tulou.service.gateway import refusals
-from tulou.service.gateway.accounting import Accountant, Caller
+from tulou.service.gateway.accounting import Accountant
 from tulou.service.gateway.balance import BALANCERS, make_balancer
 from tulou.service.gateway.dispatch import PATIENCE_S, Dispatch, Encoded
+from tulou.service.gateway.entry import Caller
 from tulou.service.gateway.live import Live
 from tulou.service.gateway.upstream import HttpUpstream
 from tulou.service.pool import Manifests, Pool

@@ -169,6 +169,7 @@ def _request_for(model: str, request: Generation) -> tuple[str, dict[str, Any]]:
         "presence_penalty": request.presence_penalty,
         "seed": request.seed,
         "stop": list(request.stop) or None,
+        "begun": request.begun or None,
     }
     body = {name: value for name, value in body.items() if value is not None}
     if isinstance(request.prompt, str):

@@ -63,6 +63,7 @@ class Sampled(Struct, kw_only=True):
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     n: Positive | None = None
+    begun: str | None = None  # ours: the beginning of the answer, which is to be continued and is not repeated
 
     @property
     def wants_usage(self) -> bool:
@@ -79,6 +80,7 @@ class Sampled(Struct, kw_only=True):
             presence_penalty=self.presence_penalty or 0.0,
             seed=self.seed,
             stop=tuple(text for text in stop if text),
+            begun=self.begun or "",
         )
 
     def refuse_unsupported(self) -> None:

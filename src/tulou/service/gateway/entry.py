@@ -1,0 +1,43 @@
+"""What is known of a request while it is being answered: who asked, which replica, how many tokens so far."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+CLIENT_GONE = 499  # nginx's status for a client that closed the connection before the answer
+
+
+@dataclass(frozen=True)
+class Caller:
+    """On whose behalf a model is asked."""
+
+    route: str  # "/v1/chat/completions", or the application's name
+    request_id: str
+    key_id: str | None = None
+
+    def numbered(self, index: int) -> Caller:
+        """The same caller's further generation within one request."""
+        return replace(self, request_id=f"{self.request_id}-{index}")
+
+
+@dataclass
+class Entry:
+    """What is known of a request while it is being answered."""
+
+    caller: Caller
+    model: str
+    model_version: str
+    started: float  # monotonic
+    replica: str = ""
+    retries: int = 0
+    first_token_s: float | None = None
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    status: int = 200
+    clock: Callable[[], float] = field(default=time.monotonic, repr=False)
+
+    def saw_first_token(self) -> None:
+        if self.first_token_s is None:
+            self.first_token_s = self.clock() - self.started
