@@ -9,7 +9,8 @@ import pytest
 from tulou.core.errors import ModelError
 from tulou.core.extras import load_openvino
 from tulou.core.manifest import read_manifest
-from tulou.model.compress.chat import export_chat, load_causal, load_chat_tokenizer
+from tulou.model.causal import load_causal, load_chat_tokenizer
+from tulou.model.compress.chat import export_chat
 
 QUESTIONS = ["多久可以退货？", "How long may I take to return an order?", "Order no. 12-34, 3.50 € 🎉", "退货" * 60]
 

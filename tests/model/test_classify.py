@@ -14,9 +14,10 @@ from tulou.core.errors import DataError
 from tulou.core.progress import Bar, Silent, SilentBar
 from tulou.core.settings import ModelSettings
 from tulou.core.types import LABELLED
-from tulou.model.compress.encoder import export_encoder, open_tokenizer
+from tulou.model.compress.encoder import export_encoder
 from tulou.model.encoder import load_encoder
 from tulou.model.finetune.classify import train_classifier
+from tulou.model.vocabulary import open_tokenizer
 
 WORDS = {
     "refund": ["money back", "refund me", "退款", "钱退给我"],

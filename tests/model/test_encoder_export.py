@@ -10,8 +10,9 @@ import pytest
 from tulou.core.errors import ModelError
 from tulou.core.extras import load_openvino
 from tulou.core.manifest import read_manifest
-from tulou.model.compress.encoder import export_encoder, open_tokenizer
+from tulou.model.compress.encoder import export_encoder
 from tulou.model.encoder import load_encoder
+from tulou.model.vocabulary import open_tokenizer
 
 
 def run_graph(folder: Path, ids: list[list[int]]) -> Any:

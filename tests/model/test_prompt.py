@@ -1,6 +1,13 @@
 from __future__ import annotations
 
-from tulou.core.prompt import MAX_CONTEXT_BYTES, NO_ANSWER, is_no_answer, split_sentences, support_messages
+from tulou.core.prompt import (
+    MAX_CONTEXT_BYTES,
+    NO_ANSWER,
+    is_no_answer,
+    question_in,
+    split_sentences,
+    support_messages,
+)
 from tulou.core.types import Passage
 
 
@@ -18,6 +25,11 @@ def test_prompt_speaks_the_language_of_the_question() -> None:
     system, user = support_messages("多久可以退货？", [passage("三十天。", "退货")], "zh")
     assert "客服" in system.content
     assert user.content.endswith("问题: 多久可以退货？")
+
+
+def test_the_question_can_be_read_back() -> None:
+    for question, language in (("多久可以退货？", "zh"), ("Is it: late?", "en")):
+        assert question_in(support_messages(question, [passage("x")], language)[1].content) == question  # type: ignore[arg-type]
 
 
 def test_passages_beyond_the_budget_are_left_out_and_the_first_is_cut_at_a_sentence() -> None:

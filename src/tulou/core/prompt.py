@@ -42,6 +42,12 @@ def support_messages(
     return [Message("system", _SYSTEM[spoken]), Message("user", user)]
 
 
+def question_in(prompt: str) -> str:
+    """The question that `support_messages` put at the end of its user message."""
+    last = prompt.rsplit("\n", 1)[-1]
+    return next((last.removeprefix(f"{word}: ") for word in _QUESTION.values() if last.startswith(f"{word}: ")), last)
+
+
 def is_no_answer(text: str) -> bool:
     """Whether a chat model said, in the words it was taught, that the passages hold no answer."""
     bare = text.strip().rstrip("。.").casefold()

@@ -79,7 +79,8 @@ class Registry:
         final = self._artifacts / candidate.name / candidate.fingerprint
         shutil.rmtree(arriving, ignore_errors=True)
         shutil.rmtree(final, ignore_errors=True)
-        for precision in sorted(path.name for path in candidate.folder.iterdir() if path.is_dir()):
+        precisions = [row["precision"] for row in candidate.table] or [candidate.precision]
+        for precision in precisions:
             shutil.copytree(candidate.folder / precision, arriving / precision, copy_function=_link_or_copy)
         record = {**asdict(candidate), "folder": candidate.precision}
         write_json(arriving / _RECORD, record)

@@ -1,4 +1,4 @@
-"""Teach a WordPiece tokenizer the characters it does not know.
+"""Tokenizers of encoders, and how to teach one the characters that it does not know.
 
 MiniLM's vocabulary is English: most Chinese characters become [UNK], and a classifier would see every Chinese ticket
 as the same row of unknowns. Characters of the training set get tokens and embedding rows of their own; the rows start
@@ -10,12 +10,28 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from tulou.core.errors import ModelError
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 MIN_COUNT = 2  # a character seen once teaches nothing
+
+
+def open_tokenizer(folder: Path) -> Tokenizer:
+    """`tokenizer.json` of `folder` without the padding and truncation that its training left in it."""
+    from tokenizers import Tokenizer
+
+    path = folder / "tokenizer.json"
+    if not path.is_file():
+        raise ModelError(f"{folder} has no tokenizer.json; save its fast tokenizer with save_pretrained()")
+    tokenizer = Tokenizer.from_file(str(path))
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    return tokenizer
 
 
 def unknown_characters(tokenizer: Tokenizer, texts: Iterable[str], min_count: int = MIN_COUNT) -> list[str]:

@@ -9,15 +9,14 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from tulou.core.errors import ModelError
 from tulou.core.extras import load_extra, load_openvino
 from tulou.core.manifest import write_manifest
 from tulou.core.types import ModelManifest
-from tulou.model.libraries import load_nncf, load_torch, load_transformers, quiet
-
-Precision = Literal["fp32", "int8"]
+from tulou.model.causal import load_causal, load_chat_tokenizer
+from tulou.model.compress.encoder import Precision
+from tulou.model.libraries import load_nncf, load_torch, quiet
 
 # Properties that the graph is served with. Left alone, OpenVINO computes in bf16 where the processor can and keeps the
 # cache in 8 bits: fine for INT8, but then FP32 would not be the baseline that it claims to be.
@@ -72,30 +71,6 @@ def export_chat(
     )
     write_manifest(out, manifest)
     return manifest
-
-
-def load_causal(folder: Path) -> Any:
-    """The causal language model in `folder`, FP32, in evaluation mode."""
-    torch, transformers = load_torch(), load_transformers()
-    try:
-        with quiet():
-            return transformers.AutoModelForCausalLM.from_pretrained(
-                folder, dtype=torch.float32, attn_implementation="sdpa", local_files_only=True
-            ).eval()
-    except (OSError, ValueError) as err:
-        raise ModelError(f"the language model in {folder} cannot be loaded: {err}") from err
-
-
-def load_chat_tokenizer(folder: Path) -> Any:
-    transformers = load_transformers()
-    try:
-        with quiet():
-            tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError) as err:
-        raise ModelError(f"the tokenizer in {folder} cannot be loaded: {err}") from err
-    if not tokenizer.chat_template:
-        raise ModelError(f"the tokenizer in {folder} has no chat template; fine-tune the model to chat first")
-    return tokenizer
 
 
 def _context_length(config: Any) -> int:

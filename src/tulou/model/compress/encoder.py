@@ -17,6 +17,7 @@ from tulou.core.extras import load_openvino
 from tulou.core.manifest import write_manifest
 from tulou.core.types import ModelManifest, Task
 from tulou.model.libraries import load_nncf, load_torch, quiet
+from tulou.model.vocabulary import open_tokenizer
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -78,19 +79,6 @@ def export_encoder(
     )
     write_manifest(out, manifest)
     return manifest
-
-
-def open_tokenizer(folder: Path) -> Tokenizer:
-    """`tokenizer.json` of `folder` without the padding and truncation that its training left in it."""
-    from tokenizers import Tokenizer
-
-    path = folder / "tokenizer.json"
-    if not path.is_file():
-        raise ModelError(f"{folder} has no tokenizer.json; save its fast tokenizer with save_pretrained()")
-    tokenizer = Tokenizer.from_file(str(path))
-    tokenizer.no_padding()
-    tokenizer.no_truncation()
-    return tokenizer
 
 
 def _config(folder: Path) -> dict[str, Any]:

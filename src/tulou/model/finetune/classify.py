@@ -1,8 +1,9 @@
 """Fine-tune an encoder to name the label of a text: mean pooling, one linear layer, everything trained.
 
-The recipe gave 93.8 % on BANKING77 with MiniLM: AdamW, a head that learns five times faster than the body, 10 % warm-up
-then linear decay, label smoothing 0.1, batches of like length, bf16. The epoch that does best on the validation rows is
-kept. After a kill, training goes on at the last whole epoch and ends with the same weights.
+With 8 epochs and batches of 64 the recipe gave 93.8 % on BANKING77 with MiniLM: AdamW, a head that learns five times
+faster than the body, 10 % warm-up then linear decay, label smoothing 0.1, batches of like length, bf16. The epoch that
+does best on the validation rows is kept. After a kill, training goes on at the last whole epoch and ends with the same
+weights.
 """
 
 from __future__ import annotations
@@ -19,17 +20,16 @@ from tulou.core.progress import Progress
 from tulou.core.settings import ModelSettings
 from tulou.core.types import LABELLED
 from tulou.model.base import resolve_base
-from tulou.model.compress.encoder import open_tokenizer
 from tulou.model.libraries import load_torch
 from tulou.model.rows import read_rows
-from tulou.model.vocabulary import extend, grow_embeddings, unknown_characters
+from tulou.model.vocabulary import extend, grow_embeddings, open_tokenizer, unknown_characters
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
     from tulou.model.encoder import Encoder
 
-EPOCHS = 8
+EPOCHS = 5
 BATCH_SIZE = 32
 MAX_TOKENS = 128
 LABEL_SMOOTHING = 0.1

@@ -1,0 +1,95 @@
+"""The models as they are served, inside this process and one text at a time: for evaluation and for timing.
+
+The service has engines with batching and streaming; this is the least code that runs the same graphs with the same
+properties, so that what is measured is what will be served.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tulou.core.errors import ModelError
+from tulou.core.extras import load_openvino
+from tulou.core.manifest import read_manifest
+
+
+class ServedEncoder:
+    """An encoder folder, compiled; `threads` 0 leaves their number to OpenVINO."""
+
+    def __init__(self, folder: Path, threads: int = 0) -> None:
+        from tokenizers import Tokenizer
+
+        self.manifest = read_manifest(folder)
+        self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        self._tokenizer.enable_truncation(self.manifest.max_tokens)
+        self._compiled = _compile(folder, self.manifest.details, threads)
+
+    def __call__(self, text: str) -> NDArray[np.float32]:
+        """Logits (labels,) or a vector (dimensions,)."""
+        encoding = self._tokenizer.encode(text)
+        ids = np.array([encoding.ids], np.int64)  # (1, T)
+        mask = np.array([encoding.attention_mask], np.int64)  # (1, T)
+        output: NDArray[np.float32] = self._compiled({"input_ids": ids, "attention_mask": mask})[0][0]
+        return output
+
+    def label(self, text: str) -> str:
+        return self.manifest.labels[int(self(text).argmax())]
+
+
+class ServedScorer:
+    """A chat folder, compiled to give the logits of every position of a text it is shown."""
+
+    def __init__(self, folder: Path, threads: int = 0) -> None:
+        manifest = read_manifest(folder)
+        self.max_tokens = manifest.max_tokens
+        self._request = _compile(folder, manifest.details, threads).create_infer_request()
+
+    def __call__(self, ids: Sequence[int]) -> NDArray[np.float32]:
+        """Logits (T, V) for `ids` (T,)."""
+        self._request.reset_state()
+        self._request.infer(
+            {
+                "input_ids": np.array([ids], np.int64),  # (1, T)
+                "attention_mask": np.ones((1, len(ids)), np.int64),
+                "position_ids": np.arange(len(ids), dtype=np.int64)[None],
+                "beam_idx": np.zeros(1, np.int32),
+            }
+        )
+        logits: NDArray[np.float32] = self._request.get_tensor("logits").data[0]
+        return logits
+
+
+class ServedWriter:
+    """A chat folder in OpenVINO GenAI, writing greedily."""
+
+    def __init__(self, folder: Path, threads: int = 0) -> None:
+        genai = load_openvino("openvino_genai")
+        properties = _properties(read_manifest(folder).details, threads)
+        self._pipeline = genai.LLMPipeline(folder, "CPU", **properties)
+        self._config = self._pipeline.get_generation_config()
+        self._config.do_sample = False
+
+    def __call__(self, messages: Sequence[dict[str, str]], max_tokens: int, is_exact: bool = False) -> str:
+        """The answer to `messages`; `is_exact` writes on past its end until `max_tokens`, for timing."""
+        self._config.max_new_tokens = max_tokens
+        self._config.ignore_eos = is_exact
+        prompt = self._pipeline.get_tokenizer().apply_chat_template(list(messages), True)
+        self._config.apply_chat_template = False
+        return str(self._pipeline.generate(prompt, self._config))
+
+
+def _compile(folder: Path, details: dict[str, Any], threads: int) -> Any:
+    try:
+        return load_openvino().compile_model(folder / "openvino_model.xml", "CPU", _properties(details, threads))
+    except RuntimeError as err:
+        raise ModelError(f"the model in {folder} cannot be loaded by OpenVINO: {err}") from err
+
+
+def _properties(details: dict[str, Any], threads: int) -> dict[str, Any]:
+    chosen = {"INFERENCE_NUM_THREADS": threads} if threads else {}
+    return {**details.get("openvino", {}), **chosen}
