@@ -12,7 +12,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-Slots = Mapping[str, Callable[[random.Random], str]]
+Slots = Callable[[random.Random], Mapping[str, str]]
+"""Draws what one message is about: a value for every slot."""
 
 _CHOICE = re.compile(r"\(([^()|]*(?:\|[^()|]*)+)\)")
 
@@ -45,7 +46,7 @@ class Grammar:
             self._sometimes(_CLOSING, self._rules["closings"], rng),
         ]
         subjects = rule["subjects"] if rng.random() < _OWN_SUBJECT else self._rules["vague_subjects"]
-        filled = {name: fill(rng) for name, fill in self._slots.items()}
+        filled = self._slots(rng)
         body = self._space.join(_chosen(part, rng) for part in parts if part)
         return rng.choice(subjects).format(**filled), body.format(**filled)
 
@@ -54,11 +55,7 @@ class Grammar:
         return rng.choice(lines) if rng.random() < probability else ""
 
     def _ended(self, sentence: str, rng: random.Random) -> str:
-        if sentence[-1] in "?!.":
-            return sentence
-        return sentence + rng.choice(
-            ["。", "？", "！", "，", "。。。", " "] if not self._space else [".", ".", "?", "!", "..."]
-        )
+        return sentence if sentence[-1] in "?!." else sentence + rng.choice(self._rules["endings"])
 
 
 def _chosen(text: str, rng: random.Random) -> str:

@@ -10,6 +10,7 @@ import csv
 import io
 import json
 import random
+import re
 import tomllib
 from collections import defaultdict
 from collections.abc import Iterator
@@ -113,25 +114,26 @@ def _jaccard(a: frozenset[str], b: frozenset[str]) -> float:
 
 
 def _slots(facts: dict[str, Any], rules: dict[str, Any], language: str) -> Slots:
-    names = [product[language] for product in facts["product"]]
-    parts = [part[language].split("（")[0].split(",")[0] for part in facts["part"]]
-    separator = {"zh": "、", "en": ", "}[language]
-    colours = sorted(
-        {colour for product in facts["product"] for colour in product[f"colours_{language}"].split(separator)}
-    )
-    return {
-        "product": lambda rng: rng.choice(names),
-        "other_product": lambda rng: rng.choice(names),
-        "part": lambda rng: rng.choice(parts),
-        "colour": lambda rng: rng.choice(colours),
-        "city": lambda rng: rng.choice(rules["cities"]),
-        "country": lambda rng: rng.choice(rules["countries"]),
-        "date": lambda rng: rng.choice(rules["dates"]).format(month=rng.randint(1, 12), day=rng.randint(1, 28)),
-        "order": lambda rng: f"YQ{rng.randrange(10**8):08d}",
-        "number": lambda rng: str(rng.randint(3, 14)),
-        "amount": lambda rng: str(rng.choice([5, 8, 10, 15, 20, 30, 50, 60, 88, 129, 169, 199, 259, 329, 459, 599])),
-        "count": lambda rng: str(rng.choice([20, 25, 30, 40, 50, 60, 80, 100, 120, 200, 300])),
-    }
+    """Fills for one message, all about one product: its colours and, where it has any, its parts."""
+
+    def fill(rng: random.Random) -> dict[str, str]:
+        product, other = rng.sample(facts["product"], 2)
+        parts = [part for part in facts["part"] if part["for"] == product["key"]] or facts["part"]
+        return {
+            "product": product[language],
+            "other_product": other[language],
+            "part": re.split(r"[（,]", rng.choice(parts)[language])[0],
+            "colour": rng.choice(re.split(r"、|, ", product[f"colours_{language}"])),
+            "city": rng.choice(rules["cities"]),
+            "country": rng.choice(rules["countries"]),
+            "date": rng.choice(rules["dates"]).format(month=rng.randint(1, 12), day=rng.randint(1, 28)),
+            "order": f"YQ{rng.randrange(10**8):08d}",
+            "number": str(rng.randint(3, 14)),
+            "amount": str(rng.choice(rules["amounts"])),
+            "count": str(rng.choice(rules["counts"])),
+        }
+
+    return fill
 
 
 def _write_csv(path: Path, encoding: str, tickets: list[Ticket], ids: dict[int, str]) -> None:
