@@ -77,6 +77,29 @@ def test_going_back_to_the_previous_settings_finds_the_old_output(tmp_path: Path
     assert run(tmp_path, shop(a="a"))[0].ran == []
 
 
+def test_what_a_stage_publishes_follows_when_going_back_to_the_previous_settings(tmp_path: Path) -> None:
+    published = tmp_path / "published.txt"
+
+    def publishing(text: str) -> list[Stage]:
+        def publish(context: StageContext) -> dict[str, object]:
+            published.write_text(text)
+            return {}
+
+        return [Stage("index", publish, settings=text, publishes=True)]
+
+    root = tmp_path / "stages"
+    for text in ("a", "b", "a"):
+        run(root, publishing(text))
+        assert published.read_text() == text
+    assert run(root, publishing("a"))[0].ran == []
+
+
+def test_a_forgotten_stage_runs_again(tmp_path: Path) -> None:
+    run(tmp_path, shop())
+    Pipeline(shop(), tmp_path).forget(["aside"])
+    assert run(tmp_path, shop())[0].ran == ["aside"]
+
+
 def test_outputs_that_no_recent_run_uses_are_pruned(tmp_path: Path) -> None:
     for text in "abc":
         run(tmp_path, shop(a=text))

@@ -109,7 +109,7 @@ class ServiceOverview:
             version=str(champion.version),
             precisions=tuple(_precision(row, champion.precision) for row in champion.table),
             verdict=champion.verdict,
-            details=_scalars(champion.details),
+            details=champion.lineage,
             registered_at=champion.registered_at,
         )
 

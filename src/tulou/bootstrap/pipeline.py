@@ -106,6 +106,7 @@ def _store(project: Project) -> Stage:
     return Stage(
         name="store",
         title="Store",
+        publishes=True,
         run=run,
         inputs=tuple(f"clean.{name}" for name in sources),
         settings=url,
@@ -176,7 +177,7 @@ def _index(project: Project) -> Stage:
         from tulou.data.search.publish import publish_index
         from tulou.service.engine import open_encoder
 
-        engine = open_encoder(context.inputs[encoder] / "served", threads=2)
+        engine = open_encoder(context.inputs[encoder] / "fp32", threads=2)
         try:
             built = context.scratch / "index"
             passages = (
@@ -193,6 +194,7 @@ def _index(project: Project) -> Stage:
     return Stage(
         name="index",
         title="Index passages",
+        publishes=True,
         run=run,
         inputs=("passages", encoder),
         settings=project.settings.data.search,
@@ -209,8 +211,9 @@ def _export_encoder(project: Project, name: str, model: ModelSettings) -> Stage:
         from tulou.model.compress import export_encoder
 
         folder = resolve_base(model.base, project.folder)
-        manifest = export_encoder(folder, context.out / "served", "fp32", name=name, fingerprint=context.fingerprint)
-        return {"base": model.base, "dimensions": manifest.dimensions, "chosen": manifest.precision}
+        made = context.out / "fp32"
+        manifest = export_encoder(folder, made, "fp32", name=name, base=model.base, fingerprint=context.fingerprint)
+        return {"dimensions": manifest.dimensions, "table": [], "chosen": "fp32", "reason": "nothing was compressed"}
 
     return Stage(
         name=f"compress.{name}",
@@ -371,20 +374,21 @@ def _chat_model(project: Project, name: str, model: ModelSettings) -> list[Stage
 
 def _register(project: Project, name: str) -> Stage:
     upstream = f"compress.{name}"
+    tolerance = project.settings.compress.max_accuracy_loss
 
     def run(context: StageContext) -> Summary:
-        from tulou.core.stage import MANIFEST, read_json
+        from tulou.bootstrap.release import release
 
-        folder = context.inputs[upstream]
-        manifest = read_json(folder / MANIFEST)
-        return project.registry.register(name, folder, manifest)
+        return release(project.registry, name, context.inputs[upstream], tolerance)
 
     return Stage(
         name=f"register.{name}",
         title=f"Register {name}",
+        publishes=True,
         run=run,
         inputs=(upstream,),
-        code=("tulou.model.registry",),
+        settings={"max_accuracy_loss": tolerance},
+        code=("tulou.model.registry", "tulou.bootstrap.release"),
     )
 
 

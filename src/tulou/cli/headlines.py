@@ -37,6 +37,12 @@ def _compress(summary: Summary) -> str:
     return f"int8 {ratio:.1f}x smaller, {speed:.1f}x faster; serves {summary['chosen']}"
 
 
+def _register(summary: Summary) -> str:
+    if summary["version"] == summary["serves"]:
+        return f"version {summary['version']} serves"
+    return f"[yellow]version {summary['version']} scores worse; version {summary['serves']} goes on serving[/yellow]"
+
+
 def _exam(summary: Summary) -> str:
     return (
         f"found {summary['in_top_3']}/{summary['questions']}, cited {summary['cited_right']}/{summary['questions']}, "
@@ -49,6 +55,6 @@ HEADLINES: dict[str, Callable[[Summary], str]] = {
     "clean": _clean,
     "passages": lambda summary: f"{summary['passages']:,} passages",
     "compress": _compress,
-    "register": lambda summary: f"version {summary['version']}",
+    "register": _register,
     "exam": _exam,
 }

@@ -55,6 +55,7 @@ class Terminal:
 
     def __init__(self, console: Console) -> None:
         self.console = console
+        self._current: TaskID | None = None
         self._bars = Progress(
             SpinnerColumn(),
             TextColumn("{task.description}"),
@@ -92,8 +93,8 @@ class Terminal:
         )
 
     def finished(self, result: StageResult, index: int, total: int) -> None:
-        if (current := getattr(self, "_current", None)) is not None:
-            self._bars.remove_task(current)
+        if self._current is not None:
+            self._bars.remove_task(self._current)
             self._current = None
         mark = "[dim]=[/dim]" if result.is_cached else "[green]✓[/green]"
         took = "[dim]unchanged[/dim]" if result.is_cached else f"{result.seconds:.1f} s"

@@ -122,7 +122,7 @@ def evaluate(
     else:
         with Terminal(stdout) as terminal:
             score = asyncio.run(exam(opened, terminal))
-    models = {name: opened.registry.champion(name).metrics for name in opened.settings.models}
+    models = {name: opened.registry.find(name).metrics for name in opened.settings.models}
     if as_json:
         emit({"exam": score, "models": models})
     else:

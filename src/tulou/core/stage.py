@@ -50,6 +50,7 @@ class Stage:
     settings: Any = None  # JSON-able: whatever changes the output
     raw: Callable[[], str] | None = None  # digest of inputs from outside, such as source files
     code: tuple[str, ...] = ()  # modules or packages whose source is part of the fingerprint
+    publishes: bool = False  # changes something beside its folder, so it is repeated unless the last run ended here too
     title: str = ""
 
 
@@ -91,16 +92,18 @@ class Pipeline:
         stages = self._up_to(until)
         results: dict[str, StageResult] = {}
         with exclusive_run(self.root):
+            before = self._last_run()
             for index, stage in enumerate(stages, 1):
                 fingerprint = self._fingerprint(stage, results)
                 result = self._finished(stage, fingerprint)
+                if stage.publishes and before.get(stage.name) != fingerprint:
+                    result = None
                 if result is None:
                     watcher.started(stage, index, len(stages))
                     result = self._execute(stage, fingerprint, results, progress)
                 watcher.finished(result, index, len(stages))
                 results[stage.name] = result
-            if until is None:
-                self._remember(results)
+            self._remember(before, results)
         return list(results.values())
 
     def forget(self, names: Sequence[str]) -> None:
@@ -111,10 +114,9 @@ class Pipeline:
                     shutil.rmtree(self.root / stage.name, ignore_errors=True)
 
     def latest(self) -> dict[str, StageResult]:
-        """What the last complete run produced, by stage name; empty before the first."""
-        chosen = read_json(self.root / "latest.json") or {}
+        """What the last runs produced, by stage name; empty before the first."""
         found = {}
-        for name, fingerprint in chosen.get("stages", {}).items():
+        for name, fingerprint in self._last_run().items():
             manifest = read_json(self.root / name / fingerprint / MANIFEST)
             if manifest:
                 found[name] = _result(self.root / name / fingerprint, manifest)
@@ -174,6 +176,7 @@ class Pipeline:
                 "finished_at": self.clock(),
             }
             write_json(out / MANIFEST, manifest)
+            shutil.rmtree(final, ignore_errors=True)  # of a publishing stage that is repeated
             os.replace(out, final)
         except TulouError:
             raise
@@ -188,10 +191,16 @@ class Pipeline:
         shutil.rmtree(scratch, ignore_errors=True)
         return _result(final, manifest)
 
-    def _remember(self, results: Mapping[str, StageResult]) -> None:
+    def _last_run(self) -> dict[str, str]:
+        """Fingerprint of each stage's output as the last run left it."""
+        fingerprints: dict[str, str] = (read_json(self.root / "latest.json") or {}).get("stages", {})
+        return fingerprints
+
+    def _remember(self, before: Mapping[str, str], results: Mapping[str, StageResult]) -> None:
         """Note this run as the latest, and prune outputs that neither it nor the one before it uses."""
-        before = (read_json(self.root / "latest.json") or {}).get("stages", {})
-        now = {name: result.fingerprint for name, result in results.items()}
+        ours = {stage.name for stage in self.stages}
+        kept = {name: fingerprint for name, fingerprint in before.items() if name in ours}
+        now = {**kept, **{name: result.fingerprint for name, result in results.items()}}
         if now == before:
             return
         write_json(self.root / "latest.json", {"stages": now, "finished_at": self.clock()})

@@ -69,6 +69,13 @@ class Dispatch:
         self._patience_s = patience_s
         self._clock = clock
 
+    def in_flight(self) -> dict[str, int]:
+        """Requests that each replica is answering now, by its name; idle ones are left out."""
+        counts: Counter[str] = Counter()
+        for endpoint, count in self._in_flight.items():
+            counts[endpoint.name] += count
+        return dict(counts)
+
     async def encode(self, model: str, texts: Sequence[str], entry: Entry) -> Encoded:
         async for endpoint in self._attempts(model, entry):
             try:

@@ -31,6 +31,17 @@ class LiveFigures:
 
 
 @dataclass(frozen=True)
+class LivePoint:
+    """The requests that ended within one interval."""
+
+    at: float  # end of the interval, seconds since the epoch
+    requests: int
+    failures: int
+    p50_ms: float | None
+    p99_ms: float | None
+
+
+@dataclass(frozen=True)
 class _Seen:
     at: float
     model: str
@@ -79,8 +90,24 @@ class Live:
             tokens_per_second=sum(each.completion_tokens for each in seen) / window_s,
         )
 
+    def points(self, width_s: float) -> list[LivePoint]:
+        """The window cut into intervals of `width_s`, oldest first, the last one ending now."""
+        now, count = self._now(), round(self._window_s / width_s)
+        intervals: list[list[_Seen]] = [[] for _ in range(count)]
+        for each in self._seen:
+            age = int((now - each.at) / width_s)
+            if age < count:
+                intervals[count - 1 - age].append(each)
+        return [_point(seen, now - (count - 1 - i) * width_s) for i, seen in enumerate(intervals)]
+
     def by_model(self, models: Iterable[str]) -> dict[str, LiveFigures]:
         return {model: self.figures(model) for model in models}
+
+
+def _point(seen: list[_Seen], at: float) -> LivePoint:
+    latencies = sorted(each.latency_ms for each in seen)
+    failures = sum(not each.is_ok for each in seen)
+    return LivePoint(at, len(seen), failures, _quantile(latencies, 0.5), _quantile(latencies, 0.99))
 
 
 def _quantile(ordered: list[float], q: float) -> float | None:

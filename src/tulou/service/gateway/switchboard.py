@@ -63,6 +63,9 @@ class Switchboard:
         await self._upstream.stop()
         await self.accountant.stop()
 
+    def in_flight(self) -> dict[str, int]:
+        return self._dispatch.in_flight()
+
     async def encode(self, model: str, texts: Sequence[str], caller: Caller) -> Encoded:
         with self.accountant.entry(caller, model, self._version(model)) as entry:
             encoded = await self._dispatch.encode(model, texts, entry)

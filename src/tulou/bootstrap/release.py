@@ -1,0 +1,54 @@
+"""From a compressed model to a registered version, and whether it serves.
+
+The first version of a model serves. A later one takes over if its score on held-out rows is not worse than the
+champion's by more than the accuracy a model may lose; otherwise it is kept, and a person may promote it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from tulou.core.stage import MANIFEST, Summary, read_json
+from tulou.model.registry import Candidate, ModelVersion, Registry
+
+
+def release(registry: Registry, name: str, made: Path, tolerance: float) -> Summary:
+    """Register the output folder `made` of a compress stage, and promote it unless it is worse."""
+    manifest = read_json(made / MANIFEST)
+    summary = manifest["summary"]
+    champion = registry.champion(name)
+    version = registry.register(_candidate(name, made, manifest))
+    if champion is not None and not is_worse(version, champion, tolerance):
+        registry.promote(name, version.version)
+    return {
+        "version": version.version,
+        "serves": registry.find(name).version,
+        "score": version.score,
+        "champion_score": champion.score if champion else None,
+        "verdict": summary["reason"],
+    }
+
+
+def is_worse(version: ModelVersion, champion: ModelVersion, tolerance: float) -> bool:
+    """Whether `version` scores lower than `champion` by more than `tolerance`; what has no score is never worse."""
+    if version.score is None or champion.score is None:
+        return False
+    return version.score < champion.score - tolerance
+
+
+def _candidate(name: str, made: Path, manifest: dict[str, Any]) -> Candidate:
+    summary = manifest["summary"]
+    row: dict[str, Any] = next((row for row in summary["table"] if row["precision"] == summary["chosen"]), {})
+    scores = {key: float(value) for key, value in row.items() if isinstance(value, int | float)}
+    return Candidate(
+        name=name,
+        folder=made,
+        fingerprint=manifest["fingerprint"],
+        precision=summary["chosen"],
+        table=summary["table"],
+        metrics=scores,
+        score=scores.get("accuracy", scores.get("token_accuracy")),
+        verdict=summary["reason"],
+        lineage={"stage": manifest["name"], "inputs": manifest["inputs"], "settings": manifest["settings"]},
+    )
