@@ -19,7 +19,7 @@ def words(section: str, key: str) -> frozenset[str]:
 
 @cache
 def entries(section: str, key: str) -> tuple[str, ...]:
-    """A list of longer entries, such as `entries("synonyms", "groups")`."""
+    """A list of longer entries, such as `entries("errands", "patterns")`."""
     return tuple(_lexicon()[section][key])
 
 

@@ -19,6 +19,7 @@ from tulou.apps.lexicon import fold
 from tulou.apps.quantities import is_numeral, quantities, without_numerals
 from tulou.core.prompt import split_sentences
 from tulou.data.search.words import stem
+from tulou.data.search.words import words as search_words
 
 _HAN = "\u3400-\u4dbf\u4e00-\u9fff"
 _TOKEN = re.compile(rf"[{_HAN}]+|[a-z][a-z0-9]*(?:[-'][a-z0-9]+)*|\d+[a-z][a-z0-9]*")
@@ -56,9 +57,9 @@ def terms(text: str) -> tuple[str, ...]:
 
 
 def question_terms(question: str) -> tuple[str, ...]:
-    """What a question is about, each word once: content words without those that only ask."""
-    words = [word for word in terms(question) if word not in _asking()]
-    return tuple(dict.fromkeys(words or terms(question)))
+    """What a question is about, each word once, as search knows it (synonyms folded), without those that only ask."""
+    folded = search_words(question)
+    return tuple(dict.fromkeys([word for word in folded if word not in _asking()] or folded))
 
 
 def contains(text: str, term: str) -> bool:
@@ -67,20 +68,18 @@ def contains(text: str, term: str) -> bool:
 
 
 def affinity(text: str, term: str) -> float:
-    """How well folded `text` covers one word of a question, 0..1: itself, a synonym, or part of its characters."""
-    if contains(text, term):
+    """How well `text` covers one of the `question_terms`, 0..1: the word or a synonym, else part of its characters."""
+    if term in _found(text):
         return 1.0
-    if any(contains(text, other) for other in synonyms(term)):
-        return 0.7
     if len(term) > 1 and _HAN_ONLY.fullmatch(term):
         return 0.4 * sum(character in text for character in term) / len(term)
     return 0.0
 
 
-@lru_cache(maxsize=1024)
-def synonyms(term: str) -> frozenset[str]:
-    groups = [words for words in _synonym_groups() if term in words]
-    return frozenset().union(*groups) - {term}
+def chinese_runs(question: str) -> list[str]:
+    """The Chinese of a question between the words that only ask or only hold a sentence together."""
+    plain = _asking_zh().sub(" ", fold(question))
+    return _HAN_ONLY.findall(plain)
 
 
 def negations(text: str) -> int:
@@ -124,14 +123,17 @@ def _terms(text: str) -> Iterator[str]:
             yield stem(token.removesuffix("'s"))
 
 
+@lru_cache(maxsize=2048)
+def _found(text: str) -> frozenset[str]:
+    return frozenset(search_words(text))
+
+
+@lru_cache(maxsize=1)
+def _asking_zh() -> re.Pattern[str]:
+    plain = sorted(lexicon.words("asking", "zh") | lexicon.words("grammar", "zh"), key=len, reverse=True)
+    return re.compile("|".join(plain))
+
+
 @lru_cache(maxsize=1)
 def _asking() -> frozenset[str]:
     return lexicon.words("asking", "zh") | {stem(word) for word in lexicon.words("asking", "en")}
-
-
-@lru_cache(maxsize=1)
-def _synonym_groups() -> tuple[frozenset[str], ...]:
-    return tuple(
-        frozenset(stem(word) if word.isascii() else word for word in group.split())
-        for group in lexicon.entries("synonyms", "groups")
-    )

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tulou.apps import words
-from tulou.apps.support.policy import sentences_of
+from tulou.apps.support.quoting import sentences_of
 from tulou.core.types import Hit, Language, Passage
 
 MAX_SENTENCES = 8

@@ -25,7 +25,7 @@ from tulou.apps.content.templates import Template, choose, fill, load_templates
 from tulou.apps.events import Delta, Source, sentences_of, sources_of
 from tulou.apps.history import Turn, passage_entries, save_turn
 from tulou.apps.ports import Search, Versions, no_versions
-from tulou.apps.support import policy
+from tulou.apps.support.grounding import judge_sentence, repeats
 from tulou.core.errors import TulouError
 from tulou.core.settings import ContentSettings
 from tulou.core.types import Language, Message, Models, Passage
@@ -161,10 +161,10 @@ class Writer:
         try:
             async with aclosing(sentences_of(chat)) as sentences:
                 async for sentence in sentences:
-                    verdict = policy.judge_sentence(sentence, template.language, known)
+                    verdict = judge_sentence(sentence, template.language, known)
                     draft.reason = verdict.reason
                     glue = "" if template.language == "zh" or not held else " "
-                    if verdict.passage is None or policy.repeats(held + glue + sentence):
+                    if verdict.passage is None or repeats(held + glue + sentence):
                         return
                     held += glue + sentence
                     draft.sentences += 1

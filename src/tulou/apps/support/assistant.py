@@ -21,7 +21,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from tulou.apps.events import Delta, Source, sentences_of, sources_of
 from tulou.apps.history import Turn, last_question, passage_entries, save_turn
 from tulou.apps.ports import Search, Versions, no_versions
-from tulou.apps.support import policy, wording
+from tulou.apps.support import wording
+from tulou.apps.support.grounding import judge_sentence, repeats
+from tulou.apps.support.quoting import addresses, quote
+from tulou.apps.support.relevance import is_follow_up, judge_relevance, rank
 from tulou.core.errors import TulouError
 from tulou.core.prompt import support_messages
 from tulou.core.settings import SupportSettings
@@ -101,8 +104,8 @@ class Assistant:
         yield Started(turn_id, conversation_id, language, intent)
 
         found = tuple(dict.fromkeys(hit.passage.uri for hit in hits))
-        hits = policy.rank(query, language, hits)
-        relevance = policy.judge_relevance(query, language, hits)
+        hits = rank(query, language, hits)
+        relevance = judge_relevance(query, language, hits)
         shown = hits[: self.settings.top_k]
         passages = [hit.passage for hit in shown]
         draft = _Draft()
@@ -115,7 +118,7 @@ class Assistant:
                 async for delta in deltas:
                     yield delta
             kind = "generated"
-            if not draft.text and (quoted := policy.quote(query, language, shown)) is not None:
+            if not draft.text and (quoted := quote(query, language, shown)) is not None:
                 kind, draft.cited = "quoted", [quoted.passage]
                 draft.text = wording.before_quote(language, quoted.passage.language) + quoted.text
                 yield Delta(draft.text)
@@ -154,16 +157,16 @@ class Assistant:
         try:
             async with aclosing(sentences_of(chat)) as sentences:
                 async for sentence in sentences:
-                    verdict = policy.judge_sentence(sentence, language, passages)
+                    verdict = judge_sentence(sentence, language, passages)
                     draft.reason = verdict.reason
                     if not verdict.is_grounded or verdict.passage is None:
                         return
                     glue = "" if language == "zh" or not draft.text else " "
                     text = draft.text + glue + sentence
-                    if policy.repeats(text):
+                    if repeats(text):
                         draft.reason = "repeats itself"
                         return
-                    if not draft.text and not policy.addresses(sentence, question, language, hits):
+                    if not draft.text and not addresses(sentence, question, language, hits):
                         draft.reason = "does not address the question"
                         return
                     draft.text = text
@@ -187,7 +190,7 @@ class Assistant:
 
     async def _in_context(self, question: str, conversation_id: str) -> str:
         """`question`, or with the one before it in front where it only makes sense together."""
-        if not policy.is_follow_up(question):
+        if not is_follow_up(question):
             return question
         before = await asyncio.to_thread(last_question, self.state, conversation_id)
         return f"{before} {question}" if before else question

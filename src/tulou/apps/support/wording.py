@@ -23,7 +23,7 @@ _OUTSIDE_REASONS = ("off_topic", "elsewhere")
 
 
 def decline(reason: str, language: Language, settings: SupportSettings) -> str:
-    """A polite no that offers a person; `reason` as in `policy.Relevance`."""
+    """A polite no that offers a person; `reason` as in `relevance.Relevance`."""
     spoken = "zh" if language == "zh" else "en"
     contact = settings.contact_zh if spoken == "zh" else settings.contact_en
     return (_OUTSIDE if reason in _OUTSIDE_REASONS else _DECLINED)[spoken].format(contact=contact)
