@@ -20,7 +20,7 @@ from tulou.core.settings import SourceSettings
 from tulou.data.collect import tables
 from tulou.data.collect.files import Failure, SourceFile, file_digest, find_files
 from tulou.data.collect.parser import Parser, open_parser
-from tulou.data.collect.piece import Piece, Refuse
+from tulou.data.collect.piece import Piece, Refuse, file_title
 from tulou.data.collect.text import read_text
 from tulou.data.language import detect
 from tulou.data.parquet import document_writer
@@ -84,7 +84,7 @@ def _pieces(file: SourceFile, source: SourceSettings, parser: Parser, refuse: Re
     if file.media_type in ("text/plain", "text/markdown"):
         return read_text(file.path, refuse)
     if read_rows := _ROWS.get(file.media_type):
-        shape = tables.TableShape(source, file.uri, file.path.stem)
+        shape = tables.TableShape(source, file.uri, file_title(file.path))
         return tables.pieces(read_rows(file.path, refuse), shape)
     return _parsed(parser.parse(file), file, source, refuse)
 

@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from tulou.data.collect.piece import Piece, split_long
+from tulou.data.collect.piece import Piece, file_title, split_long
 
 Sheet = dict[str, Any]  # {"name": str, "cells": [[str]]}
 
@@ -52,4 +52,4 @@ def _title(result: Any, text: str, path: Path) -> str:
     declared = str(result.metadata.get("title") or "").strip()
     if declared.startswith("(") or declared.casefold() in ("untitled", "powerpoint presentation"):
         declared = ""  # placeholders that office programs write
-    return declared or (heading[1].strip() if heading else path.stem)
+    return declared or (heading[1].strip() if heading else file_title(path))

@@ -18,6 +18,7 @@ from tulou.data.collect.files import SourceFile
 
 MAX_FILE_BYTES = 64 << 20
 TIMEOUT_S = 120.0
+_AUDIO_BYTES_PER_S = 40_000  # speech is decoded faster than it is spoken, at 32 kB a second or more
 
 
 class Parser:
@@ -41,9 +42,10 @@ class Parser:
         try:
             process.stdin.write(request.encode() + b"\n")
             process.stdin.flush()
-            answer = self._answer(process)
+            answer = self._answer(process, self._timeout_s(file))
         except (TimeoutError, BrokenPipeError) as err:
-            raise DataError(self._why_dead(isinstance(err, TimeoutError))) from err
+            late_s = self._timeout_s(file) if isinstance(err, TimeoutError) else None
+            raise DataError(self._why_dead(late_s)) from err
         if "error" in answer:
             raise DataError(answer["error"])
         return answer
@@ -58,6 +60,10 @@ class Parser:
                 stream.close()
         process.wait()
 
+    def _timeout_s(self, file: SourceFile) -> float:
+        is_audio = file.media_type.startswith("audio/")
+        return self.timeout_s + (file.size_bytes / _AUDIO_BYTES_PER_S if is_audio else 0.0)
+
     def _running(self) -> subprocess.Popen[bytes]:
         if self._process is None or self._process.poll() is not None:
             self.close()
@@ -71,9 +77,9 @@ class Parser:
             )
         return self._process
 
-    def _answer(self, process: subprocess.Popen[bytes]) -> dict[str, Any]:
+    def _answer(self, process: subprocess.Popen[bytes], timeout_s: float) -> dict[str, Any]:
         assert process.stdout is not None
-        deadline = time.monotonic() + self.timeout_s
+        deadline = time.monotonic() + timeout_s
         parts: list[bytes] = []
         with selectors.DefaultSelector() as selector:
             selector.register(process.stdout, selectors.EVENT_READ)
@@ -88,11 +94,11 @@ class Parser:
         answer: dict[str, Any] = json.loads(b"".join(parts))
         return answer
 
-    def _why_dead(self, is_late: bool) -> str:
+    def _why_dead(self, late_s: float | None) -> str:
         """The reason for an answer that never came; the process is gone afterwards."""
-        if is_late:
+        if late_s is not None:
             self.close()
-            return f"took longer than {self.timeout_s:g} s to parse"
+            return f"took longer than {late_s:.0f} s to parse"
         code = self._process.wait() if self._process is not None else 0
         self.close()
         return f"crashed the parser ({signal.Signals(-code).name if code < 0 else f'exit code {code}'})"

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from tulou.core.errors import DataError
-from tulou.data.collect.piece import Piece, split_long
+from tulou.data.collect.piece import Piece, file_title, split_long
 
 _MAX_PAGES = 2000
 _MAX_SCANNED_PAGES = 50  # 1-2 s each
@@ -91,7 +91,7 @@ def read_pdf(path: Path) -> list[Piece]:
         lines = [line for number, page in enumerate(document) for line in _page_lines(page, number)]
         text = _markdown(_without_running_titles(lines, len(document))) if lines else _scanned(document)
     heading = re.search(r"^#+ (.+)$", text, re.MULTILINE)
-    return split_long(heading[1] if heading else path.stem, text)
+    return split_long(heading[1] if heading else file_title(path), text)
 
 
 def _page_lines(page: Any, number: int) -> Iterator[Line]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 # A longer text is split into several documents. Long enough for any handbook, short enough to clean in memory.
 MAX_PIECE_CHARS = 200_000
@@ -22,6 +23,11 @@ class Piece:
     label: str | None = None
     subject_id: str | None = None
     content_hash: str | None = None  # of the row; None: of the whole file
+
+
+def file_title(path: Path) -> str:
+    """What to call a file that names itself nowhere."""
+    return path.stem.replace("_", " ").replace("-", " ").strip() or path.name
 
 
 def split_long(title: str, text: str) -> list[Piece]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tulou.core.errors import DataError
-from tulou.data.collect.piece import MAX_PIECE_CHARS, Piece, Refuse
+from tulou.data.collect.piece import MAX_PIECE_CHARS, Piece, Refuse, file_title
 
 MAX_LINE_BYTES = 1 << 20
 
@@ -52,12 +52,12 @@ def read_text(path: Path, refuse: Refuse) -> Iterator[Piece]:
         title = title or _heading(line.text, is_first=not parts and not number)
         if chars + len(line.text) > MAX_PIECE_CHARS and parts:
             number += 1
-            yield Piece(f"part={number}", title or path.stem, "\n".join(parts))
+            yield Piece(f"part={number}", title or file_title(path), "\n".join(parts))
             parts, chars = [], 0
         parts.append(line.text)
         chars += len(line.text) + 1
     if parts:
-        yield Piece(f"part={number + 1}" if number else "", title or path.stem, "\n".join(parts))
+        yield Piece(f"part={number + 1}" if number else "", title or file_title(path), "\n".join(parts))
 
 
 def read_lines(path: Path) -> Iterator[Line]:
