@@ -104,7 +104,7 @@ def _unlike(known: list[frozenset[str]], grammar: Grammar, intent: str, rng: ran
 
 
 def _shingles(text: str) -> frozenset[str]:
-    text = "".join("0" if character.isdigit() else character for character in text)
+    text = "".join("0" if character.isdigit() else character for character in text.lower() if character.isalnum())
     return frozenset(text[at : at + _SHINGLE] for at in range(max(1, len(text) - _SHINGLE + 1)))
 
 
@@ -118,11 +118,11 @@ def _slots(facts: dict[str, Any], rules: dict[str, Any], language: str) -> Slots
 
     def fill(rng: random.Random) -> dict[str, str]:
         product, other = rng.sample(facts["product"], 2)
-        parts = [part for part in facts["part"] if part["for"] == product["key"]] or facts["part"]
+        parts = [part[language] for part in facts["part"] if part["for"] == product["key"]] or rules["common_parts"]
         return {
             "product": product[language],
             "other_product": other[language],
-            "part": re.split(r"[（,]", rng.choice(parts)[language])[0],
+            "part": re.split(r"[（,]", rng.choice(parts))[0],
             "colour": rng.choice(re.split(r"、|, ", product[f"colours_{language}"])),
             "city": rng.choice(rules["cities"]),
             "country": rng.choice(rules["countries"]),
