@@ -1,10 +1,8 @@
-"""The compress stage: export, quantise, measure side by side, and put what may serve into `served/`."""
+"""The compress stage: export in every precision, measure side by side, say which one may serve."""
 
 from __future__ import annotations
 
 import random
-import shutil
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +16,6 @@ from tulou.model.evaluate import evaluate_chat, evaluate_classifier
 from tulou.model.rows import read_rows
 from tulou.model.served import ServedEncoder, ServedWriter
 
-SERVED = "served"
 TIMED_TOKENS = 32  # of an answer, for the latency of a chat model
 TIMED_ANSWERS = 6
 
@@ -34,7 +31,7 @@ def compress_classifier(
     fingerprint: str,
     progress: Progress,
 ) -> dict[str, Any]:
-    """Write `fp32/`, the compressed folders and `served/`, which is the chosen one; return the table and the choice."""
+    """Write one served folder for each precision, `out/fp32` and so on; return the table, the choice and its reason."""
     texts = [row["text"] for row in read_rows(examples, LABELLED) if row["split"] == "train"]
     calibration = random.Random(0).sample(texts, min(CALIBRATION_TEXTS, len(texts)))
     folders = _folders(out, settings)
@@ -51,7 +48,7 @@ def compress_classifier(
             lambda folder: evaluate_classifier(folder, examples),
         )
         bar.advance()
-    return _serve(table, folders, out, settings)
+    return _summary(table, settings)
 
 
 def compress_chat(
@@ -76,7 +73,7 @@ def compress_chat(
             folders, _timed_writer, asked[:20], lambda folder: evaluate_chat(folder, examples), TIMED_ANSWERS
         )
         bar.advance()
-    return _serve(table, folders, out, settings)
+    return _summary(table, settings)
 
 
 def _timed_writer(folder: Path) -> Any:
@@ -89,15 +86,6 @@ def _folders(out: Path, settings: CompressSettings) -> dict[Precision, Path]:
     return {precision: out / precision for precision in precisions}
 
 
-def _serve(
-    table: list[Row], folders: Mapping[Precision, Path], out: Path, settings: CompressSettings
-) -> dict[str, Any]:
+def _summary(table: list[Row], settings: CompressSettings) -> dict[str, Any]:
     chosen, reason = choose(table, settings.max_accuracy_loss)
-    source = next(folder for precision, folder in folders.items() if precision == chosen)
-    shutil.copytree(source, out / SERVED, copy_function=_link)
     return {"table": table, "chosen": chosen, "reason": reason}
-
-
-def _link(source: str, target: str) -> None:
-    """Both names on one file: `served/` costs no disk."""
-    Path(target).hardlink_to(source)

@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tulou.core.errors import DataError, ModelError
+from tulou.core.progress import Silent
+from tulou.core.settings import CompressSettings, ModelSettings
+from tulou.core.types import CONVERSATION
+from tulou.model.causal import IGNORED, encode_conversation, load_causal, load_chat_tokenizer
+from tulou.model.compress import compress_chat
+from tulou.model.finetune.chat import finetune_chat
+from tulou.model.pretrain import Recipe, pretrain
+
+TINY = Recipe(vocab_size=400, width=64, layers=2, row_tokens=32, batch_rows=8, tokens_seen=8 * 32 * 60, context=256)
+SCRATCH = ModelSettings(task="chat", base="scratch")
+PAIRS = [
+    ("多久可以退货？", "三十天内。"),
+    ("How long is delivery?", "Two days."),
+    ("Open?", "Yes."),
+    ("几天送到？", "两天。"),
+]
+
+
+def write_conversations(folder: Path, copies: int = 10) -> Path:
+    rows = [
+        {
+            "id": f"{number}-{copy}",
+            "document_id": "d",
+            "messages": [{"role": "user", "content": question}, {"role": "assistant", "content": answer}],
+            "language": "zh",
+            "split": "validation" if copy == 0 else "train",
+        }
+        for number, (question, answer) in enumerate(PAIRS)
+        for copy in range(copies)
+    ]
+    folder.mkdir()
+    pq.write_table(pa.Table.from_pylist(rows, schema=CONVERSATION), folder / "conversations-0.parquet")
+    return folder
+
+
+def test_pretraining_lowers_the_loss_and_leaves_a_loadable_model(texts: list[str], tmp_path: Path) -> None:
+    facts = pretrain(lambda: iter(texts * 5), tmp_path / "out", tmp_path, SCRATCH, Silent(), TINY)
+    assert facts["last_loss"] < 0.6 * facts["first_loss"]
+    model, tokenizer = load_causal(tmp_path / "out"), load_chat_tokenizer(tmp_path / "out")
+    assert model.config.vocab_size == len(tokenizer) == facts["vocabulary"]
+    assert model.generation_config.eos_token_id == tokenizer.eos_token_id
+
+
+def test_pretraining_on_next_to_nothing_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="tokens of text are too few to pretrain on; 32 make one row"):
+        pretrain(lambda: iter(["ab ab"]), tmp_path / "out", tmp_path, SCRATCH, Silent(), TINY)
+
+
+def test_a_killed_pretraining_resumes_with_the_same_losses(texts: list[str], tmp_path: Path) -> None:
+    def cut() -> Iterator[str]:
+        yield from texts * 5
+
+    for name in ("whole", "cut"):
+        (tmp_path / name).mkdir()
+    whole = pretrain(cut, tmp_path / "a", tmp_path / "whole", SCRATCH, Silent(), TINY)
+    pretrain(cut, tmp_path / "b", tmp_path / "cut", SCRATCH, Silent(), TINY)  # leaves its last checkpoint
+    resumed = pretrain(cut, tmp_path / "c", tmp_path / "cut", SCRATCH, Silent(), TINY)
+    assert resumed["last_loss"] == whole["last_loss"]
+
+
+def test_the_loss_falls_on_the_assistants_words_only(tokenizer_folder: Path) -> None:
+    tokenizer = load_chat_tokenizer(tokenizer_folder)
+    turn = encode_conversation(
+        tokenizer,
+        [
+            {"role": "system", "content": "s"},
+            {"role": "user", "content": "退货"},
+            {"role": "assistant", "content": "三十天内"},
+        ],
+    )
+    learnt = [token for token in turn.targets if token != IGNORED]
+    assert tokenizer.decode(learnt) == "三十天内<|im_end|>\n"
+    assert len(turn.ids) == len(turn.targets)
+    assert tokenizer.decode(turn.ids).startswith("<|im_start|>system\ns<|im_end|>\n<|im_start|>user\n退货")
+
+
+def test_a_chat_model_learns_its_answers_and_keeps_them_when_served(causal_folder: Path, tmp_path: Path) -> None:
+    rows = write_conversations(tmp_path / "rows")
+    settings = ModelSettings(task="chat", base="x", epochs=12, batch_size=8, learning_rate=3e-3)
+    facts = finetune_chat(rows, causal_folder, tmp_path / "out", tmp_path, settings, Silent())
+    assert facts["conversations"] == {"train": 36, "validation": 4}
+    assert facts["history"][-1]["validation_loss"] < 0.3
+    made = compress_chat(
+        tmp_path / "out", rows, tmp_path / "made", CompressSettings(max_accuracy_loss=0.05),
+        name="assistant", base="x", fingerprint="f", progress=Silent(),
+    )  # fmt: skip
+    assert [row["precision"] for row in made["table"]] == ["fp32", "int8"]
+    assert made["table"][0]["token_accuracy"] > 0.9
+    assert made["table"][0]["perplexity"] == pytest.approx(2.718 ** facts["validation_loss"], rel=0.05)
+    assert made["chosen"] == "int8"
+    assert (tmp_path / "made" / "int8" / "openvino_tokenizer.xml").is_file()
+
+
+def test_a_base_without_template_learns_chatml(causal_folder: Path, tmp_path: Path) -> None:
+    base = tmp_path / "mute"
+    shutil.copytree(causal_folder, base, ignore=shutil.ignore_patterns("chat_template.jinja"))
+    rows = write_conversations(tmp_path / "rows", copies=2)
+    settings = ModelSettings(task="chat", base="x", epochs=1)
+    finetune_chat(rows, base, tmp_path / "out", tmp_path, settings, Silent())
+    assert "<|im_start|>" in load_chat_tokenizer(tmp_path / "out").chat_template
+
+
+def test_conversations_beyond_the_context_leave_nothing_to_learn(causal_folder: Path, tmp_path: Path) -> None:
+    rows = write_conversations(tmp_path / "rows", copies=2)
+    settings = ModelSettings(task="chat", base="x", max_tokens=4)
+    with pytest.raises(DataError, match="none of 8 conversations fits into 4 tokens"):
+        finetune_chat(rows, causal_folder, tmp_path / "out", tmp_path, settings, Silent())
