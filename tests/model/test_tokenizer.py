@@ -15,10 +15,11 @@ def test_tokenizer_brings_back_every_text(tokenizer_folder: Path) -> None:
         assert tokenizer.decode(tokenizer(text)["input_ids"]) == text
 
 
-def test_words_of_the_corpus_become_single_tokens(tokenizer_folder: Path) -> None:
-    tokenizer = load_chat_tokenizer(tokenizer_folder)
-    assert len(tokenizer("可以退货")["input_ids"]) == 1
-    assert len(tokenizer(" delivery")["input_ids"]) == 1
+def test_words_of_the_corpus_become_single_tokens(tmp_path: Path) -> None:
+    train_tokenizer(["退货，退货！ refund a refund"] * 5, 300, tmp_path)
+    tokenizer = load_chat_tokenizer(tmp_path)
+    assert len(tokenizer("退货")["input_ids"]) == 1
+    assert len(tokenizer(" refund")["input_ids"]) == 1
 
 
 def test_numbers_are_read_digit_by_digit(tokenizer_folder: Path) -> None:
