@@ -23,6 +23,7 @@ from tulou.data.collect.piece import Piece, file_title
 _RATE_HZ = 16_000
 _MAX_SECONDS = 1800.0
 _PIECE_SECONDS = 60.0
+_SHORTEST_SECONDS = 0.2
 _MARGIN_SECONDS = 0.3  # around detected speech, whose first consonant the detector tends to miss
 _FRAME = _RATE_HZ // 50
 _NOISE_FLOOR = 30.0  # of 32768, -61 dB; of 3, 10, 30 and 100 the one with the fewest wrong words
@@ -54,6 +55,8 @@ def read_audio(path: Path) -> list[Piece]:
 def _stretches(sphinx: Any, samples: NDArray[np.int16]) -> list[tuple[float, float]]:
     """Where there is speech, in seconds; neighbours together, as long as they fit into one piece."""
     whole = len(samples) / _RATE_HZ
+    if whole < _SHORTEST_SECONDS:
+        return []
     if whole <= _PIECE_SECONDS:
         return [(0.0, whole)]
     found: list[tuple[float, float]] = []

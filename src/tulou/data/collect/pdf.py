@@ -30,6 +30,7 @@ _CELL_GAP = 1.2  # in units of the font size; words stand closer, columns farthe
 _COLUMN_SLACK = 2.0  # in units of the font size, between the left edges of one column's cells
 _FLOW_SHARE = 0.85  # a line reaching this far to the margin flows into the next
 _PARAGRAPH_GAP = 0.9  # in units of the font size, between the bottom of one line and the top of the next
+_PAGE_NUMBER = re.compile(r"\W*(?:page|p\.|第)?\s*\d+\s*页?\W*(?:(?:of|共)?\s*\d+\s*页?)?\W*", re.IGNORECASE)
 _BULLET = re.compile(r"[•·●○▪■◆–—*-]\s+|\(?\d{1,2}[.、)]\s*")
 _BULLET_SIGN = re.compile(r"[•·●○▪■◆]\s*")
 
@@ -150,7 +151,7 @@ def _without_running_titles(lines: list[Line], pages: int) -> list[Line]:
 
 
 def _shape(line: Line) -> str:
-    return re.sub(r"\d+", "0", line.text)
+    return "page number" if _PAGE_NUMBER.fullmatch(line.text) else line.text
 
 
 def _markdown(lines: list[Line]) -> str:

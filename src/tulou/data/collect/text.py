@@ -50,12 +50,14 @@ def read_text(path: Path, refuse: Refuse) -> Iterator[Piece]:
         if line.is_cut:
             refuse(f"line {line.number} is {line.size_bytes:,} bytes long; only its first {MAX_LINE_BYTES:,} were read")
         title = title or _heading(line.text, is_first=not parts and not number)
-        if chars + len(line.text) > MAX_PIECE_CHARS and parts:
-            number += 1
-            yield Piece(f"part={number}", title or file_title(path), "\n".join(parts))
-            parts, chars = [], 0
-        parts.append(line.text)
-        chars += len(line.text) + 1
+        for start in range(0, max(len(line.text), 1), MAX_PIECE_CHARS):
+            stretch = line.text[start : start + MAX_PIECE_CHARS]
+            if chars + len(stretch) > MAX_PIECE_CHARS and parts:
+                number += 1
+                yield Piece(f"part={number}", title or file_title(path), "\n".join(parts))
+                parts, chars = [], 0
+            parts.append(stretch)
+            chars += len(stretch) + 1
     if parts:
         yield Piece(f"part={number + 1}" if number else "", title or file_title(path), "\n".join(parts))
 

@@ -1,0 +1,197 @@
+"""Each binary format through the parsing process, on files made here."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import subprocess
+import wave
+from pathlib import Path
+from typing import Any
+
+import docx
+import openpyxl
+import pptx
+import pytest
+from PIL import Image, ImageDraw, ImageFont
+from reportlab.lib.styles import getSampleStyleSheet
+from reportlab.platypus import PageBreak, Paragraph, SimpleDocTemplate, Table
+
+from tulou.core.errors import DataError
+from tulou.core.progress import Silent
+from tulou.core.settings import SourceSettings
+from tulou.data.collect import collect
+from tulou.data.collect.files import SourceFile
+from tulou.data.collect.parser import Parser
+from tulou.data.parquet import read_batches
+
+
+def read(project: Path) -> list[dict[str, Any]]:
+    collect(SourceSettings(name="s", url="data/*"), project, project / "out", Silent())
+    return [row for batch in read_batches(project / "out") for row in batch.to_pylist()]
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    (tmp_path / "data").mkdir()
+    return tmp_path / "data"
+
+
+def test_word_keeps_headings_and_tables(data: Path) -> None:
+    document = docx.Document()
+    document.add_heading("退货政策", 1)
+    document.add_paragraph("签收后七天内可以退货。")
+    table = document.add_table(rows=2, cols=2)
+    for cell, value in zip([c for row in table.rows for c in row.cells], ["商品", "天数", "耳机", "15"], strict=True):
+        cell.text = value
+    document.save(str(data / "a.docx"))
+    [row] = read(data.parent)
+    assert row["title"] == "退货政策"
+    assert "# 退货政策" in row["text"]
+    assert "| 耳机 | 15 |" in row["text"]
+
+
+def test_sheets_give_a_document_for_each_row_below_the_header(data: Path) -> None:
+    book = openpyxl.Workbook()
+    sheet = book.active
+    sheet.title = "价格"
+    for values in (["2026 年价格表"], ["商品", "价格"], ["耳机", 599], ["水壶", 199]):
+        sheet.append(values)
+    book.create_sheet("Fees").append(["Region", "Fee"])
+    book["Fees"].append(["North", 10])
+    book.save(data / "a.xlsx")
+    rows = read(data.parent)
+    assert [row["position"] for row in rows] == ["sheet=价格,row=1", "sheet=价格,row=2", "sheet=Fees,row=1"]
+    assert rows[0]["text"] == "商品: 耳机\n价格: 599"
+    assert rows[0]["title"] == "耳机"
+    assert rows[2]["text"] == "Region: North\nFee: 10"
+
+
+def test_slides_keep_titles(data: Path) -> None:
+    deck = pptx.Presentation()
+    slide = deck.slides.add_slide(deck.slide_layouts[1])
+    slide.shapes.title.text = "Member levels"
+    slide.placeholders[1].text = "Silver from 500\nGold from 2000"
+    deck.save(str(data / "a.pptx"))
+    [row] = read(data.parent)
+    assert "## Member levels" in row["text"]
+    assert "Gold from 2000" in row["text"]
+
+
+def test_web_page_keeps_headings_and_tables_and_loses_scripts(data: Path) -> None:
+    (data / "a.html").write_text(
+        "<html><head><title>Delivery</title><script>alert(1)</script></head><body><h1>How we deliver</h1><p>Daily.</p>"
+        "<table><tr><th>Region</th><th>Fee</th></tr><tr><td>North</td><td>10</td></tr></table></body></html>"
+    )
+    [row] = read(data.parent)
+    assert row["title"] == "Delivery"
+    assert row["text"].startswith("# How we deliver")
+    assert "North" in row["text"]
+    assert "alert" not in row["text"]
+
+
+def test_pdf_keeps_headings_tables_and_flowing_paragraphs(data: Path) -> None:
+    style = getSampleStyleSheet()
+    sentence = "Every product carries a warranty of 24 months from the day of delivery to your door. "
+    story = [
+        Paragraph("Warranty", style["Title"]),
+        Paragraph("How long it lasts", style["Heading2"]),
+        Paragraph(sentence * 4, style["BodyText"]),
+        Table([["Item", "Months"], ["Kettle", "36"], ["Lamp", "24"]]),
+        Paragraph("Repairs are free.", style["BodyText"]),
+    ]
+    SimpleDocTemplate(str(data / "a.pdf")).build(story)
+    [row] = read(data.parent)
+    assert row["title"] == "Warranty"
+    assert "## How long it lasts" in row["text"]
+    assert (sentence * 4).strip() in row["text"]
+    assert "| Item | Months |\n| --- | --- |\n| Kettle | 36 |\n| Lamp | 24 |" in row["text"]
+    assert row["text"].endswith("Repairs are free.")
+
+
+def test_what_stands_on_every_page_of_a_pdf_is_left_out(data: Path) -> None:
+    style = getSampleStyleSheet()["BodyText"]
+    story: list[Any] = []
+    for number in range(1, 5):
+        story += [Paragraph("Yunque handbook", style), Paragraph(f"Text of chapter {number}.", style), PageBreak()]
+    SimpleDocTemplate(str(data / "a.pdf")).build(story)
+    [row] = read(data.parent)
+    assert "handbook" not in row["text"]
+    assert "Text of chapter 3." in row["text"]
+
+
+def _picture() -> Image.Image:
+    picture = Image.new("RGB", (900, 260), "white")
+    font = ImageFont.load_default(size=40)
+    drawing = ImageDraw.Draw(picture)
+    drawing.text((40, 40), "Closed on Monday", fill="black", font=font)
+    drawing.text((40, 140), "Parcels leave on Tuesday", fill="black", font=font)
+    return picture.rotate(1, fillcolor="white")
+
+
+def test_text_in_a_picture_is_recognised(data: Path) -> None:
+    _picture().save(data / "a.png")
+    [row] = read(data.parent)
+    assert row["title"] == "Closed on Monday"
+    assert "Tuesday" in row["text"]
+
+
+def test_scanned_pdf_is_recognised(data: Path) -> None:
+    _picture().save(data / "a.pdf")
+    [row] = read(data.parent)
+    assert "Closed on Monday" in row["text"]
+
+
+def test_picture_without_text_and_recording_without_speech_are_reported(data: Path) -> None:
+    Image.new("RGB", (200, 100), "white").save(data / "a.png")
+    with wave.open(str(data / "b.wav"), "wb") as recording:
+        recording.setnchannels(1)
+        recording.setsampwidth(2)
+        recording.setframerate(8000)
+        recording.writeframes(b"")
+    (data / "c.txt").write_text("something to keep")
+    summary = collect(SourceSettings(name="s", url="data/*"), data.parent, data.parent / "out", Silent())
+    told = {failure["uri"]: failure["reason"] for failure in summary["failed"]}
+    assert "no text was recognised" in told["data/a.png"]
+    assert "no speech was recognised" in told["data/b.wav"]
+
+
+@pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="needs espeak-ng to speak")
+def test_plain_speech_is_recognised(data: Path) -> None:
+    sentence = "Hello. The store is closed on Monday. Please come on Tuesday."
+    subprocess.run(["espeak-ng", "-v", "en-us", "-s", "110", "-w", str(data / "call.wav"), sentence], check=True)
+    [row] = read(data.parent)
+    assert row["position"].startswith("seconds=0-")
+    found = row["text"].casefold()
+    assert sum(word in found for word in ("store", "closed", "monday", "please", "tuesday")) >= 4
+
+
+def _file(path: Path, media_type: str = "application/pdf") -> SourceFile:
+    return SourceFile(path, path.name, media_type, path.stat().st_size, "2026-01-01T00:00:00+00:00")
+
+
+def test_parser_that_takes_too_long_is_ended_and_the_next_file_is_read(data: Path) -> None:
+    SimpleDocTemplate(str(data / "a.pdf")).build([Paragraph("Fine.", getSampleStyleSheet()["BodyText"])])
+    parser = Parser(timeout_s=0.0)
+    with pytest.raises(DataError, match="took longer than 0 s"):
+        parser.parse(_file(data / "a.pdf"))
+    parser.timeout_s = 60.0
+    assert parser.parse(_file(data / "a.pdf"))["pieces"][0]["text"] == "Fine."
+    parser.close()
+
+
+def test_parser_that_crashes_is_replaced(data: Path) -> None:
+    SimpleDocTemplate(str(data / "a.pdf")).build([Paragraph("Fine.", getSampleStyleSheet()["BodyText"])])
+    parser = Parser()
+    parser.parse(_file(data / "a.pdf"))
+    assert parser._process is not None
+    parser._process.kill()
+    parser._process.wait()
+    assert parser.parse(_file(data / "a.pdf"))["pieces"][0]["text"] == "Fine."
+    parser.close()
+
+
+def test_file_over_the_size_limit_is_refused_unread(data: Path) -> None:
+    (data / "a.pdf").write_bytes(io.BytesIO(b"x" * 2000).getvalue())
+    with pytest.raises(DataError, match="is 2,000 bytes; files of this type are read up to 1,000"):
+        Parser(max_file_bytes=1000).parse(_file(data / "a.pdf"))
