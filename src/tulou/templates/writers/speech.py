@@ -9,8 +9,8 @@ from pathlib import Path
 from tulou.templates.markup import Block, Paragraph
 from tulou.templates.writers.unavailable import UnavailableError
 
-# Of 24 voices and speeds pocketsphinx hears this one best: 21 % word error on free sentences, 74 % with plain en-us.
-_VOICE = ("-v", "en-us+f3", "-s", "130", "-p", "40")  # variant; words a minute; pitch, 0 to 99
+# pocketsphinx hears the variant f3 far better than plain en-us: 21 % against 74 % word error on six short messages.
+_VOICE = ("-v", "en-us+f3", "-s", "140", "-p", "40")  # words a minute; pitch, 0 to 99
 _TIMEOUT_S = 60
 
 
