@@ -84,13 +84,14 @@ def test_the_same_seed_gives_the_same_rows(passages: Path, tmp_path: Path) -> No
     assert a != c
 
 
-def test_wordings_of_one_question_stay_on_one_side_of_the_split(passages: Path, tmp_path: Path) -> None:
+def test_no_question_is_on_both_sides_of_the_split(passages: Path, tmp_path: Path) -> None:
     chat_examples(passages, [], tmp_path / "out", seed=0)
     sides: dict[str, set[str]] = {}
     for row in written(tmp_path / "out"):
         if not is_no_answer(row["messages"][2]["content"]):
-            sides.setdefault(row["messages"][2]["content"], set()).add(row["split"])
+            sides.setdefault(question_in(row["messages"][1]["content"]), set()).add(row["split"])
     assert max(len(side) for side in sides.values()) == 1
+    assert {"train", "validation"} == set().union(*sides.values())
 
 
 def test_questions_of_the_exam_are_taken_out_and_counted(passages: Path, tmp_path: Path) -> None:

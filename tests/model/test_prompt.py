@@ -41,6 +41,12 @@ def test_passages_beyond_the_budget_are_left_out_and_the_first_is_cut_at_a_sente
     assert "never reached" not in context
 
 
+def test_only_the_best_passages_are_put_before_the_model() -> None:
+    _, user = support_messages("?", [passage("one"), passage("two"), passage("three")], "en")
+    assert "two" in user.content
+    assert "three" not in user.content
+
+
 def test_a_passage_without_any_sentence_end_is_cut_between_characters() -> None:
     _, user = support_messages("?", [passage("字" * 2000, heading="")], "zh")
     assert 500 < user.content.count("字") < 534

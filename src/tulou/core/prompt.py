@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from tulou.core.types import Language, Message, Passage
 
 MAX_CONTEXT_BYTES = 1600  # about 400 tokens
+MAX_PASSAGES = 2  # what a model of a few million parameters can keep apart, and the shorter prompt trains twice as fast
 
 # The answer learnt for questions that the passages do not answer; the support application recognises it.
 NO_ANSWER = {"zh": "资料里没有这个问题的答案。", "en": "The documents do not answer this question."}
@@ -29,15 +30,19 @@ _SENTENCE_END = re.compile(r"(?<=[。！？；\n])|(?<=[.!?])(?=\s)")
 
 
 def support_messages(
-    question: str, passages: Sequence[Passage], language: Language, max_context_bytes: int = MAX_CONTEXT_BYTES
+    question: str,
+    passages: Sequence[Passage],
+    language: Language,
+    max_passages: int = MAX_PASSAGES,
+    max_context_bytes: int = MAX_CONTEXT_BYTES,
 ) -> list[Message]:
-    """System and user message asking `question` about `passages`, best first.
+    """System and user message asking `question` about the first `max_passages` of `passages`, best first.
 
     Languages other than Chinese are addressed in English. Passages that no longer fit into `max_context_bytes` of
     UTF-8 are left out; the first one is cut at the end of a sentence rather than left out.
     """
     spoken = "zh" if language == "zh" else "en"
-    context = "\n".join(_within(passages, max_context_bytes))
+    context = "\n".join(_within(passages[:max_passages], max_context_bytes))
     user = f"{_CONTEXT[spoken]}:\n{context}\n\n{_QUESTION[spoken]}: {' '.join(question.split())}"
     return [Message("system", _SYSTEM[spoken]), Message("user", user)]
 
