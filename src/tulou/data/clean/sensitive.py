@@ -27,7 +27,9 @@ _ID_CARD = re.compile(
     r"(?![A-Za-z0-9])"
 )
 _BANK_CARD = re.compile(
-    r"(?<![A-Za-z0-9])(?<!\d[ -])[2-6]\d{3}(?:[ -]?\d{4}){2,3}(?:[ -]?\d{1,4})?(?![A-Za-z0-9])(?![ -]\d)"
+    r"(?<![A-Za-z0-9])(?:[2-6]\d{13,18}"
+    r"|(?<!\d[ -])[2-6]\d{3}(?:[ -]\d{4}){2,3}(?:[ -]\d{1,4})?(?![ -]\d)"  # in groups of four
+    r")(?![A-Za-z0-9])"
 )
 _PHONE = re.compile(
     r"(?<![A-Za-z0-9])(?<!\d[-.])(?:"
@@ -101,6 +103,7 @@ def protect(actions: Mapping[str, SensitiveAction], token_key: bytes | None) -> 
         if actions.get(kind) != "tokenize" or token_key is None:
             return f"[{kind}]"
         plain = re.sub(r"[ .()-]", "", value.translate(_WIDE)).casefold()
+        plain = re.sub(r"^(?:\+|00)86(?=1)", "", plain)  # the same mobile with and without its country
         return f"[{kind}:{hmac.new(token_key, plain.encode(), hashlib.sha256).hexdigest()[:12]}]"
 
     def rewrite(text: str) -> tuple[str, list[str]]:

@@ -77,8 +77,8 @@ _CHINESE = """
 隐私 个人信息 个人资料
 """
 
-# Single words, by stem; phrases are left to the encoder.
-_ENGLISH = """
+# Single words; phrases are left to the encoder.
+ENGLISH = """
 warranty guarantee guaranty guaranteed
 shipping delivery deliver shipment ship postage freight dispatch
 refund reimburse reimbursement
@@ -131,14 +131,9 @@ def _chinese_folding() -> tuple[re.Pattern[str], dict[str, str]]:
 
 
 _CHINESE_PHRASES, _CHINESE_CANONICAL = _chinese_folding()
-_ENGLISH_CANONICAL = {word: line.split()[0] for line in _ENGLISH.strip().splitlines() for word in line.split()}
 
 
 def fold_chinese(text: str) -> str:
     """`text` with each known phrase replaced by its group's first, set apart so that segmentation keeps it whole."""
     text = _MONEY_BACK.sub(r"退款\1", text)
     return _CHINESE_PHRASES.sub(lambda phrase: f" {_CHINESE_CANONICAL[phrase[0]]} ", text)
-
-
-def fold_english(word: str) -> str:
-    return _ENGLISH_CANONICAL.get(word, word)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from tulou.data.search.synonyms import fold_chinese, fold_english
+from tulou.data.search.synonyms import ENGLISH, fold_chinese
 
 _TOKEN = re.compile(r"[A-Za-z0-9]+(?:[.'’-][A-Za-z0-9]+)*|[\u3400-\u9fff]+|[^\W_]+")
 _CHINESE = re.compile(r"[\u3400-\u9fff]")
@@ -58,7 +58,7 @@ def _latin_terms(token: str) -> list[str]:
     token = token.replace("’", "'").removesuffix("'s")
     parts = re.split(r"[.'-]", token)
     whole = ["".join(parts)] if len(parts) > 1 else []
-    return [fold_english(stem(term))[:_MAX_TERM_CHARS] for term in whole + parts if term and term not in STOP_WORDS]
+    return [_folded(stem(term))[:_MAX_TERM_CHARS] for term in whole + parts if term and term not in STOP_WORDS]
 
 
 def stem(word: str) -> str:
@@ -78,3 +78,10 @@ def stem(word: str) -> str:
             word = root[:-1] if is_doubled else root
             break
     return word[:-1] if word.endswith("e") and len(word) > 4 else word
+
+
+_CANONICAL = {stem(word): stem(line.split()[0]) for line in ENGLISH.strip().splitlines() for word in line.split()}
+
+
+def _folded(term: str) -> str:
+    return _CANONICAL.get(term, term)
