@@ -24,6 +24,7 @@ from tulou.apps.overview import (
     Precision,
     Project,
     Replica,
+    ReplicaState,
     SourceCleaning,
     StageRun,
 )
@@ -197,11 +198,24 @@ class FakeOverview:
     def replicas(self) -> list[Replica]:
         if self.is_new:
             return []
-        names = [("assistant-0", "ready"), ("assistant-1", "ready"), ("intents-0", "ready"), ("intents-1", "restarting"), ("encoder-0", "ready"), ("encoder-1", "ready")]  # fmt: skip
+        states: list[ReplicaState] = ["ready", "ready", "ready", "restarting", "ready", "ready"]
         return [
-            Replica(name, name.split("-")[0], state, 4100 + i, 40100 + i, int(state != "ready"), (160 + 13 * i) * 10**6, 3.0 + 7 * i % 23, i % 2, self.now - 3500)  # type: ignore[arg-type]
-            for i, (name, state) in enumerate(names)
-        ]  # fmt: skip
+            Replica(
+                name=f"{model}-{i % 2}",
+                model=model,
+                state=state,
+                pid=4100 + i,
+                port=40100 + i,
+                restarts=int(state != "ready"),
+                rss_bytes=(160 + 13 * i) * 1_000_000,
+                cpu_percent=3.0 + 7 * i % 23,
+                in_flight=i % 2,
+                started_at=self.now - 3500,
+            )
+            for i, (model, state) in enumerate(
+                zip(("assistant", "assistant", "intents", "intents", "encoder", "encoder"), states, strict=True)
+            )
+        ]
 
     def live(self) -> Live:
         if self.is_new:

@@ -24,7 +24,7 @@ from tulou.data.search.words import words as search_words
 _HAN = "\u3400-\u4dbf\u4e00-\u9fff"
 _TOKEN = re.compile(rf"[{_HAN}]+|[a-z][a-z0-9]*(?:[-'][a-z0-9]+)*|\d+[a-z][a-z0-9]*")
 _HAN_ONLY = re.compile(rf"[{_HAN}]+")
-_CLAUSE_END = re.compile(r"[，,；;：:。！？!?\n|]+|(?<!\d)\.(?!\d)|\.(?=\s|$)|\s[-–—]\s|——")
+_CLAUSE_END = re.compile(r"[；;。！？!?\n|]+|(?<!\d)[,，]|[,，](?!\d)|\.(?!\d)|\s[-–—]\s|——")
 
 _NEGATION = re.compile(
     r"[不无没未非勿别莫否]|除外|除了|\b(?:no|not|never|none|neither|nor|without|cannot|except|excluding|unless)\b|n['’]t\b"
@@ -89,9 +89,8 @@ def negations(text: str) -> int:
 
 @lru_cache(maxsize=2048)
 def clauses(text: str) -> tuple[Clause, ...]:
-    """The parts of `text` between punctuation marks, folded; a decimal point or a colon in a time is no mark."""
-    protected = re.sub(r"(?<=\d)[:：,](?=\d)", lambda m: {":": "\0", "：": "\0", ",": "\1"}[m[0]], fold(text))
-    parts = (part.replace("\0", ":").replace("\1", ",").strip() for part in _CLAUSE_END.split(protected) if part)
+    """The parts of `text` between punctuation marks, folded; a colon joins what it announces, a property its value."""
+    parts = (part.strip() for part in _CLAUSE_END.split(fold(text)) if part)
     return tuple(Clause(part, terms(part)) for part in parts if part)
 
 

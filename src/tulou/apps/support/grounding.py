@@ -1,22 +1,31 @@
 """Whether a sentence that a model wrote may be said: only if one passage says the same. Pure decisions.
 
-A small model phrases poorly, so nothing it writes is trusted: its words, numbers and negations must stand together in one
-passage, in the same order, and the sentence must be whole, sound and in the language of the question. The price: true
-paraphrases fail and are quoted instead.
+A small model phrases poorly, so nothing it writes is trusted: clause by clause, its words, numbers and negations must
+stand together in one passage in the same order, and the sentence must be whole, sound and in the language of the
+question. The price: true paraphrases fail and are quoted instead.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from tulou.apps import words
 from tulou.apps.quantities import Quantity
+from tulou.apps.words import Clause
 from tulou.core.prompt import is_no_answer
 from tulou.core.types import Language, Passage
 
 MIN_ORDER = 0.75  # share of a sentence's words in the order of the source
+MAX_SKIPPED = 1  # clauses of the source left out between two of the sentence
+
+_SCATTERED = "joins what the passage says in different places"
+_HEADLESS = "begins in the middle of a sentence"
+_REORDERED = "the words of the passage in another order"
+_REVERSED = "says yes where the passage says no, or the reverse"
+_TELLING = (None, _SCATTERED, _HEADLESS, _REORDERED, _REVERSED)  # the most telling reason last
 
 _END = re.compile(r"[。！？.!?…][\"'”’）)」』]*$")
 _OPEN, _CLOSE = "（([「『“【", "）)]」』”】"
@@ -70,7 +79,7 @@ def flaw_of(sentence: str) -> str | None:
 
 def repeats(text: str) -> bool:
     """Broken repetition: the same words twice running, one character four times, or mostly phrases already said."""
-    tokens = re.findall(r"[\u3400-\u9fff]|[a-z0-9.]+", words.fold(text))
+    tokens = re.findall(r"[\u3400-\u9fff]|[a-z]+|\d+(?:\.\d+)*", words.fold(text))
     if re.search(r"([^\W\d])\1{3,}", text):
         return True
     for size in range(1, len(tokens) // 2 + 1):
@@ -84,41 +93,54 @@ def repeats(text: str) -> bool:
 
 
 def _unsupported(sentence: str, passage: Passage) -> str | None:
-    """What `sentence` says that `passage` does not, or None."""
+    """What `sentence` says that `passage` does not, or None.
+
+    Each clause must stand in one clause of the passage, the next one close behind it; the title and headings go without
+    saying everywhere.
+    """
     head = words.fold(f"{passage.title} {passage.heading}")
-    folded = words.fold(sentence)
-    said = [term for term in words.terms(sentence) if not words.contains(head, term)]
-    numbers = words.quantities(sentence) - words.quantities(head)
-    missing = [term for term in said if not words.contains(words.fold(passage.text), term)]
-    if missing:
-        return f"words no passage has: {', '.join(dict.fromkeys(missing))}"
-    if unknown := numbers - words.quantities(passage.text):
-        return f"numbers no passage has: {', '.join(sorted(' '.join(pair).strip() for pair in unknown))}"
-    window = _smallest_window(words.clauses(passage.text), said, numbers, len(words.clauses(sentence)) + 1)
-    if window is None:
-        return "joins what the passage says in different places"
-    source = ", ".join(clause.text for clause in window)
-    if words.negations(folded) != words.negations(source):
-        return "says yes where the passage says no, or the reverse"
-    if said and _order(said, source) < MIN_ORDER:
-        return "the words of the passage in another order"
-    if words.is_chinese(sentence) and said and not any(clause.text.find(said[0]) in range(4) for clause in window):
-        return "begins in the middle of a sentence"
+    source = words.clauses(passage.text)
+    whole = words.fold(passage.text)
+    place = None
+    for clause in words.clauses(sentence):
+        said = [term for term in clause.terms if not words.contains(head, term)]
+        numbers = words.quantities(clause.text) - words.quantities(head)
+        if missing := [term for term in said if not words.contains(whole, term)]:
+            return f"words no passage has: {', '.join(dict.fromkeys(missing))}"
+        if unknown := numbers - words.quantities(whole):
+            return f"numbers no passage has: {', '.join(sorted(' '.join(pair).strip() for pair in unknown))}"
+        if not said and not numbers:
+            if words.negations(clause.text) > words.negations(head):
+                return _REVERSED
+            continue
+        reasons = {i: _differs(clause, said, numbers, each, head) for i, each in enumerate(source)}
+        if place is not None:
+            reasons = {i: reason for i, reason in reasons.items() if place < i <= place + MAX_SKIPPED + 1}
+        place = next((i for i, reason in reasons.items() if reason is None), None)
+        if place is None:
+            return max(reasons.values(), key=_TELLING.index, default=_SCATTERED) or _SCATTERED
+    return "says nothing beyond the heading" if place is None else None
+
+
+def _differs(
+    clause: Clause, said: Sequence[str], numbers: AbstractSet[Quantity], source: Clause, head: str
+) -> str | None:
+    """Why `source` does not say `clause`, or None."""
+    if not all(words.contains(source.text, term) for term in said) or not numbers <= words.quantities(source.text):
+        return _SCATTERED
+    if words.negations(clause.text) != words.negations(source.text):
+        return _REVERSED
+    if said and _order(said, source.text) < MIN_ORDER:
+        return _REORDERED
+    subject = [term for term in source.terms if not words.contains(head, term)]
+    if said and subject and not _starts(subject[0], said[0]):
+        return _HEADLESS
     return None
 
 
-def _smallest_window(
-    clauses: Sequence[words.Clause], said: Sequence[str], numbers: Iterable[Quantity], max_clauses: int
-) -> Sequence[words.Clause] | None:
-    """The fewest neighbouring clauses that hold all words and numbers of a sentence."""
-    wanted = set(numbers)
-    for size in range(1, max_clauses + 1):
-        for start in range(len(clauses) - size + 1):
-            window = clauses[start : start + size]
-            text = ", ".join(clause.text for clause in window)
-            if all(words.contains(text, term) for term in said) and wanted <= words.quantities(text):
-                return window
-    return None
+def _starts(subject: str, said: str) -> bool:
+    """Whether a sentence starts where its source does; two texts are not always cut into the same Chinese words."""
+    return subject == said or (words.is_chinese(said) and (subject.startswith(said) or said.startswith(subject)))
 
 
 def _order(said: Sequence[str], source: str) -> float:

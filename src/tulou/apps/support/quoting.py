@@ -37,16 +37,19 @@ class Quote:
 
 
 def quote(question: str, language: Language, hits: Sequence[Hit]) -> Quote | None:
-    """The best sentences of the best passage in the language of the question, or of the best at all.
+    """The best sentences of the best of `hits`, which come ranked; they stand together and are given as they are.
 
-    `hits` come ranked. The sentences stand together in the passage and are given as they are.
+    A passage in the language of the question goes before better ones in another, if it has half as much to say.
     """
-    own = [hit for hit in hits if hit.passage.language == language] or list(hits)
-    for hit in own:
-        sentences = sentences_of(hit.passage)
-        if sentences:
-            return Quote(_best_run(question, language, sentences, hit.passage), hit.passage)
-    return None
+    shown = {hit.passage.id: sentences for hit in hits if (sentences := sentences_of(hit.passage))}
+    candidates = [hit.passage for hit in hits if hit.passage.id in shown]
+    if not candidates:
+        return None
+    asked = words.question_terms(question)
+    enough = 0.5 * _covers(candidates[0].text, asked)
+    own = (each for each in candidates if each.language == language and _covers(each.text, asked) >= enough)
+    chosen = next(own, candidates[0])
+    return Quote(_best_run(question, language, shown[chosen.id], chosen), chosen)
 
 
 def sentences_of(passage: Passage) -> list[str]:
@@ -82,7 +85,17 @@ def _best_run(question: str, language: Language, sentences: Sequence[str], passa
             worth += 0.25 * max(values[start:stop]) - 0.01 * start
             if worth > best + 1e-9:
                 best, chosen = worth, (start, stop)
-    return _joined(sentences[chosen[0] : chosen[1]])
+    return _joined(_with_list(sentences, *chosen, QUOTE_CHARS[language]))
+
+
+def _with_list(sentences: Sequence[str], start: int, stop: int, max_chars: int) -> Sequence[str]:
+    """A run in which a colon announces a list, with all of the list that fits."""
+    is_list = any(sentence.endswith((":", "：")) for sentence in sentences[start:stop])
+    while is_list and stop < len(sentences) and not _END.search(sentences[stop]):
+        if sum(map(len, sentences[start : stop + 1])) > max_chars:
+            break
+        stop += 1
+    return sentences[start:stop]
 
 
 def _value(sentence: str, asked: Sequence[str], weights: dict[str, float], kind: int | None) -> float:

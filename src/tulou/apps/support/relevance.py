@@ -1,9 +1,9 @@
 """Whether what search found has to do with the question, and in which order to use it: pure decisions.
 
 Search always finds something. The evidence is how much of the question the passages share: words (weighted by rarity
-and plainly counted), runs of Chinese characters, words of a heading. A logistic regression on the development questions
-of the tests gave the weights, and its threshold leans towards answering, because a quote can be judged by its reader and
-a refusal cannot.
+and plainly counted), runs of Chinese characters, words of a heading. A logistic regression on development questions
+gave the weights, and its threshold leans towards answering, because a quote can be judged by its reader and a refusal
+cannot.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def rank(question: str, language: Language, hits: Sequence[Hit]) -> list[Hit]:
         own = 0.35 if hit.passage.language == language else 0.0
         vector = max(hit.cosine, 0.0) * (0.2 if language == "zh" else 0.5)  # MiniLM reads little Chinese
         headed = 0.3 * _shared(_head_of(hit.passage), asked) / len(asked) if asked else 0.0
-        return own + vector + headed + 0.6 * hit.score / best + 0.5 * hit.lexical
+        return own + vector + headed + 0.6 * hit.score / best + 0.8 * hit.lexical
 
     return sorted(hits, key=worth, reverse=True)
 
