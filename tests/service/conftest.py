@@ -18,11 +18,7 @@ def start_service() -> Iterator[StartService]:
 
     yield start
     for each in running:
-        if each.process.poll() is None:
-            each.process.kill()
-        each.process.wait()
-        assert each.process.stdout is not None
-        each.process.stdout.close()
+        each.kill()
 
 
 @pytest.fixture(scope="session")
@@ -30,7 +26,4 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService
     """One service for all tests that leave it as they found it."""
     running = start_echo_service(tmp_path_factory.mktemp("service"))
     yield running
-    running.process.kill()
-    running.process.wait()
-    assert running.process.stdout is not None
-    running.process.stdout.close()
+    running.kill()

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import openai
@@ -26,9 +26,13 @@ class RunningService:
     admin: str
     app: str
     viewer: str
+    clients: dict[str, openai.OpenAI] = field(default_factory=dict)
 
     def client(self, key: str | None = None) -> openai.OpenAI:
-        return openai.OpenAI(base_url=f"{self.url}/v1", api_key=key or self.app, max_retries=0, timeout=30)
+        key = key or self.app
+        if key not in self.clients:
+            self.clients[key] = openai.OpenAI(base_url=f"{self.url}/v1", api_key=key, max_retries=0, timeout=30)
+        return self.clients[key]
 
     def async_client(self) -> openai.AsyncOpenAI:
         return openai.AsyncOpenAI(base_url=f"{self.url}/v1", api_key=self.app, max_retries=0, timeout=30)
@@ -45,6 +49,14 @@ class RunningService:
         self.process.send_signal(signal.SIGINT)
         self.process.wait(20)
         return time.monotonic() - started
+
+    def kill(self) -> None:
+        for client in self.clients.values():
+            client.close()
+        self.process.kill()
+        self.process.wait()
+        if self.process.stdout is not None:
+            self.process.stdout.close()
 
 
 StartService = Callable[[Path], RunningService]

@@ -34,6 +34,17 @@ def serving_properties(manifest: ModelManifest, threads: int) -> dict[str, Any]:
     return {**chosen, "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1}
 
 
+def prepare_threads(openvino: Any) -> None:
+    """Make OpenVINO's bridge to NumPy ready before threads use it.
+
+    It readies itself at the first use of a tensor's data, and hangs for good when two threads make that use at once:
+    one holds Python's lock and waits for the bridge, the other holds the bridge and waits for Python's lock.
+    """
+    import numpy as np
+
+    _ = openvino.Tensor(np.zeros((1, 1), dtype=np.int64)).data
+
+
 def open_openvino(folder: Path, manifest: ModelManifest, threads: int) -> OpenVinoEncoder | OpenVinoChat:
     if manifest.task == "chat":
         from tulou.service.engine.openvino_chat import OpenVinoChat
@@ -48,6 +59,7 @@ class OpenVinoEncoder:
 
         self.manifest = manifest
         openvino = load_openvino()
+        prepare_threads(openvino)
         try:
             self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
             graph = openvino.Core().read_model(folder / "openvino_model.xml")

@@ -21,7 +21,7 @@ from tulou.core.errors import ModelError
 from tulou.core.extras import load_openvino
 from tulou.core.types import ChatDelta, Message, ModelManifest
 from tulou.service.engine.base import DEFAULT_MAX_TOKENS, Generation, PromptTooLong
-from tulou.service.engine.openvino import serving_properties
+from tulou.service.engine.openvino import prepare_threads, serving_properties
 from tulou.service.engine.text import Detokenizer, StopFilter
 
 CLOSE_TIMEOUT_S = 2.0
@@ -53,6 +53,7 @@ class OpenVinoChat:
     def __init__(self, folder: Path, manifest: ModelManifest, threads: int) -> None:
         self.manifest = manifest
         genai = load_openvino("openvino_genai")
+        prepare_threads(load_openvino())
         properties = serving_properties(manifest, threads)
         properties.pop("NUM_STREAMS")  # the pipeline has its own way of sharing the processor
         try:
