@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tulou.data.collect.files import MEDIA_TYPES
+
 Summary = Mapping[str, Any]
 
 _RULES = {
@@ -116,7 +118,7 @@ def _section(name: str, collected: Summary, cleaned: Summary) -> str:
     for title, counts, color in (
         ("剔除的原因 · Why records were dropped", cleaned["dropped"], "var(--drop)"),
         ("修改 · What was changed", cleaned["changed"], "var(--change)"),
-        ("文件类型 · Records by file type", collected["by_media_type"], "var(--soft)"),
+        ("文件类型 · Records by file type", _by_ending(collected["by_media_type"]), "var(--soft)"),
     ):
         if counts:
             parts += [f"<h3>{title}</h3>", _bars(counts, color)]
@@ -126,6 +128,12 @@ def _section(name: str, collected: Summary, cleaned: Summary) -> str:
     if cleaned["examples"]:
         parts += ["<h3>例子 · Examples</h3>", _examples(cleaned["examples"])]
     return "".join([*parts, "</section>"])
+
+
+def _by_ending(counts: Mapping[str, int]) -> dict[str, int]:
+    """Counts under the file endings people know instead of media types."""
+    endings = {media_type: suffix[1:] for suffix, media_type in reversed(MEDIA_TYPES.items())}
+    return {endings.get(media_type, media_type): count for media_type, count in counts.items()}
 
 
 def _flow(cleaned: Summary) -> str:

@@ -21,17 +21,17 @@ _STUCK = re.compile(rf"([^\W_]{{1,4}}?)\1{{{_RUN_CHARS - 1},}}")  # letters: a t
 
 _LURES = re.compile(
     r"兼职|刷单|日赚|日入|月入|高薪|赚钱|返利|中奖|免费领|恭喜您|贷款|低息|无抵押|信用卡套现|代开发票|博彩|彩票|赌场|棋牌|股票推荐|"
-    r"稳赚|包赢|加群|优惠代充|论文代写|刷粉|涨粉|推广引流|高仿|复刻|一比一|A货|朋友圈看图|"
+    r"稳赚|包赢|加群|优惠代充|论文代写|刷粉|涨粉|推广引流|高仿|复刻|一比一|A货|朋友圈看图|代开|上首页|【推广】|"
     r"\b(?:casino|lottery|jackpot|viagra|crypto\s+profits?|forex|earn\s+(?:up\s+to\s+)?[$€£]?\d|make\s+money|work\s+from\s+home|"
     r"you(?:'ve| have)?\s+won|claim\s+(?:your\s+(?:prize|reward)|at)|congratulations|replica\s+\w+|seo|"
-    r"rank\s+your\s+\w+|#1\s+on\s+(?:google|every)|free\s+audit|reply\s+yes|act\s+now|limited\s+time\s+offer|cheap\s+loans?|"
+    r"rank\s+your\s+\w+|#1\s+on\s+(?:google|every)|free\s+audit|reply\s+yes|unsecured\s+loans?|business\s+loans?|no\s+questions\s+asked|crypto|act\s+now|limited\s+time\s+offer|cheap\s+loans?|"
     r"guaranteed\s+(?:profit|income)|seo\s+services?|followers\s+for\s+sale|buy\s+followers|hot\s+singles|"
     r"100%\s+free|risk[- ]free|double\s+your|investment\s+opportunity)\b",
     re.IGNORECASE,
 )
 _CONTACTS = re.compile(
     r"(?:加|\+)\s*(?:我)?\s*(?:微信|薇信|vx|wx|qq)|(?:微信|薇信|微号|vx|qq)\s*(?:号|群)?\s*[:：]?\s*[A-Za-z0-9_]{5,}|"
-    r"telegram|whatsapp|t\.me/|点击(?:链接|领取|下方)|click\s+(?:here|the\s+link|below|now)|https?://|www\.|"
+    r"telegram|whatsapp|t\.me/|加\s*v\b|加\s*v[:：]|join\s+(?:our\s+)?channel|点击(?:链接|领取|下方)|click\s+(?:here|the\s+link|below|now)|https?://|www\.|"
     r"\b[a-z0-9-]+\.(?:top|xyz|vip|click|win|loan|bet)\b",
     re.IGNORECASE,
 )

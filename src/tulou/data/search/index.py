@@ -28,6 +28,7 @@ from tulou.data.search.words import with_characters, words
 
 _TABLE = "passages"
 _STATISTICS = "statistics.json"
+_COLUMNS = [*PASSAGE.names, "words", "vector"]
 _ENCODE_BATCH = 64
 _FLAT_SEARCH_ROWS = 50_000  # below this, comparing with every vector is exact and takes milliseconds
 _CANDIDATES = 50  # of each ranking
@@ -110,7 +111,8 @@ class SearchIndex:
         """The passages with these ids, in this order; unknown ids are left out."""
         if not ids:
             return []
-        found = {row["id"]: row for row in self._rows_with(ids, [])}
+        search = self._table.search().where(f"id IN ({_quoted(ids)})", prefilter=True)
+        found = {row["id"]: row for row in search.select(PASSAGE.names).limit(len(ids)).to_list()}
         return [_passage(found[key]) for key in ids if key in found]
 
     def search(
@@ -132,17 +134,16 @@ class SearchIndex:
         lexical = self._lexical_ranking(terms, where)
         semantic = self._vector_ranking(vector, where) if vector is not None and vector_weight > 0 else []
         scores: defaultdict[str, float] = defaultdict(float)
-        for rank, key in enumerate(lexical, 1):
-            scores[key] += 1 / (_RRF_K + rank)
-        for rank, key in enumerate(semantic, 1):
-            scores[key] += vector_weight**_UNREADABLE / (_RRF_K + rank)
-        rows = {row["id"]: row for row in self._rows_with(list(scores), ["words", "vector"])}
+        for ranking, weight in ((lexical, 1.0), (semantic, vector_weight**_UNREADABLE)):
+            for rank, row in enumerate(ranking, 1):
+                scores[row["id"]] += weight / (_RRF_K + rank)
+        rows = {row["id"]: row for row in [*lexical, *semantic]}
         language = detect(query)
-        hits = [self._hit(rows[key], score, language, terms, vector) for key, score in scores.items() if key in rows]
+        hits = [self._hit(rows[key], score, language, terms, vector) for key, score in scores.items()]
         hits.sort(key=lambda hit: (-hit.score, hit.passage.id))
         return _varied(hits, k)
 
-    def _lexical_ranking(self, terms: Sequence[str], where: str | None) -> list[str]:
+    def _lexical_ranking(self, terms: Sequence[str], where: str | None) -> list[dict[str, Any]]:
         known = [term for term in dict.fromkeys(with_characters(list(terms))) if term in self._frequency]
         if not known:
             return []
@@ -150,20 +151,15 @@ class SearchIndex:
 
         search = self._table.search(MatchQuery(" ".join(known), "words"), query_type="fts")
         search = search.where(where, prefilter=True) if where else search
-        return [row["id"] for row in search.select(["id", "_score"]).limit(_CANDIDATES).to_list()]
+        rows: list[dict[str, Any]] = search.select([*_COLUMNS, "_score"]).limit(_CANDIDATES).to_list()
+        return rows
 
-    def _vector_ranking(self, vector: NDArray[np.float32], where: str | None) -> list[str]:
+    def _vector_ranking(self, vector: NDArray[np.float32], where: str | None) -> list[dict[str, Any]]:
         if vector.shape != (self.dimensions,):
             raise DataError(f"the index holds vectors of {self.dimensions} numbers, the query has {vector.shape}")
         search = self._table.search(vector, vector_column_name="vector").distance_type("cosine")
         search = search.where(where, prefilter=True) if where else search
-        return [row["id"] for row in search.select(["id", "_distance"]).limit(_CANDIDATES).to_list()]
-
-    def _rows_with(self, ids: Sequence[str], extra: list[str]) -> list[dict[str, Any]]:
-        if not ids:
-            return []
-        search = self._table.search().where(f"id IN ({_quoted(ids)})", prefilter=True)
-        rows: list[dict[str, Any]] = search.select([*PASSAGE.names, *extra]).limit(len(ids)).to_list()
+        rows: list[dict[str, Any]] = search.select([*_COLUMNS, "_distance"]).limit(_CANDIDATES).to_list()
         return rows
 
     def _hit(
