@@ -62,7 +62,7 @@ def rank(question: str, language: Language, hits: Sequence[Hit]) -> list[Hit]:
         own = 0.35 if hit.passage.language == language else 0.0
         vector = max(hit.cosine, 0.0) * (0.2 if language == "zh" else 0.5)  # MiniLM reads little Chinese
         headed = 0.3 * _shared(_head_of(hit.passage), asked) / len(asked) if asked else 0.0
-        return own + vector + headed + 0.6 * hit.score / best + 0.8 * hit.lexical
+        return own + vector + headed + 0.6 * hit.score / best + 0.8 * hit.lexical + 0.3 * _covered(hit.passage, asked)
 
     return sorted(hits, key=worth, reverse=True)
 
@@ -78,15 +78,18 @@ def _evidence(question: str, language: Language, hits: Sequence[Hit]) -> float:
     texts = [_all_of(hit.passage) for hit in hits]
     measured = {
         "lexical": max(hit.lexical for hit in hits),
-        "coverage": max(sum(words.affinity(text, term) for term in asked) / len(asked) for text in texts)
-        if asked
-        else 0,
+        "coverage": max(_covered(hit.passage, asked) for hit in hits),
         "runs": max(_runs(question, text) for text in texts),
         "headed": min(2, max(_shared(_head_of(hit.passage), asked) for hit in hits)),
         "shared": max(_shared(text, asked) for text in texts),
         "bias": 1.0,
     }
     return sum(weights[name] * value for name, value in measured.items())
+
+
+def _covered(passage: Passage, asked: Sequence[str]) -> float:
+    text = _all_of(passage)
+    return sum(words.affinity(text, term) for term in asked) / len(asked) if asked else 0.0
 
 
 def _shared(text: str, asked: Sequence[str]) -> int:

@@ -42,7 +42,7 @@ export const EN = {
   "nav.data": "Data",
   "nav.models": "Models",
   "nav.service": "Service",
-  "nav.conversations": "Conversations",
+  "nav.conversations": "Chats",
   "nav.content": "Content",
   "nav.chat": "Customer page",
   "nav.out": "Sign out",

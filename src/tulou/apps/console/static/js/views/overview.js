@@ -55,7 +55,7 @@ function thumbs({ up, down }) {
   return h("div.tile", h("span.label", t("feedback.title")), h("span.value", up + down ? percent(up / (up + down), 0) : "–"), body);
 }
 
-function lines() {
+export function lines() {
   return h("div.legend.small", h("span", h("i.moss"), "p50"), h("span", h("i.earth"), "p99"), h("span", h("i.slate"), t("live.requests")));
 }
 

@@ -3,6 +3,7 @@
 import { latencyChart } from "../charts.js";
 import { h } from "../dom.js";
 import { bytes, milliseconds, number, percent, t } from "../page.js";
+import { lines } from "./overview.js";
 import { empty, panel, replicaState } from "./parts.js";
 
 export const serviceView = {
@@ -11,7 +12,7 @@ export const serviceView = {
   render: (live, replicas) =>
     h(
       "div.grid",
-      panel("", t("live.latency"), h("span.small.soft", t("live.success.note", { n: number(live.requests), m: number(live.window_s / 60) })), live.points.some((point) => point.requests) ? latencyChart(live.points) : empty("live.none"), live.models.length ? byModel(live.models) : null),
+      panel("", t("live.latency"), lines(), live.points.some((point) => point.requests) ? latencyChart(live.points) : empty("live.none"), live.models.length ? byModel(live.models) : null),
       panel("", t("replicas.title"), null, replicas.length ? replicaTable(replicas) : empty("replicas.none")),
     ),
 };
