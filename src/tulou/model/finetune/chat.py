@@ -38,7 +38,16 @@ def finetune_chat(
     where the base is no causal language model.
     """
     torch = load_torch()
-    from tulou.model.training import Checkpoint, autocast, length_buckets, pad, pick_device, warm_up_then_linear
+    from tulou.model.training import (
+        Checkpoint,
+        Optimizers,
+        autocast,
+        length_buckets,
+        muon_and_adamw,
+        pad,
+        pick_device,
+        warm_up_then_linear,
+    )
 
     # The base, able to chat.
     device = pick_device()
@@ -61,10 +70,13 @@ def finetune_chat(
     # The loop, one checkpoint an epoch.
     speed = settings.learning_rate or LEARNING_RATE[size]
     epochs, batch_size = settings.epochs or EPOCHS[size], settings.batch_size or BATCH_SIZE
-    optimizer = torch.optim.AdamW(model.parameters(), lr=speed, betas=(0.9, 0.95), weight_decay=0.01, fused=True)
+    if size == "small":
+        optimizers = muon_and_adamw(model, speed)
+    else:
+        optimizers = Optimizers(torch.optim.AdamW(model.parameters(), lr=speed, weight_decay=0.01, fused=True))
     steps = epochs * -(-len(train) // batch_size)
     checkpoint, best = Checkpoint(scratch), scratch / "best"
-    done = checkpoint.load(model, optimizer) or {"step": 0, "history": []}
+    done = checkpoint.load(model, optimizers) or {"step": 0, "history": []}
     step, history = done["step"], done["history"]
     tokens_an_epoch = sum(len(turn.ids) for turn in train)
     with progress.bar("Fine-tune", total=epochs * tokens_an_epoch, unit="tokens") as bar:
@@ -77,14 +89,11 @@ def finetune_chat(
                 chosen = [train[i] for i in batch]
                 ids = pad([turn.ids for turn in chosen], 0).to(device)  # (B, T); pads come last: causal, never seen
                 targets = pad([turn.targets for turn in chosen], IGNORED).to(device)  # (B, T)
-                for group in optimizer.param_groups:
-                    group["lr"] = speed * warm_up_then_linear(step, steps)
                 with autocast(device):
                     loss = answer_loss(model, ids, targets)
-                optimizer.zero_grad(set_to_none=True)
                 loss.backward()
                 torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-                optimizer.step()
+                optimizers.step(warm_up_then_linear(step, steps))
                 step += 1
                 bar.advance(sum(len(turn.ids) for turn in chosen))
                 bar.note(f"epoch {epoch + 1}/{epochs}, loss {loss.item():.2f}")
@@ -93,7 +102,7 @@ def finetune_chat(
             history.append({"epoch": epoch + 1, "loss": round(loss.item(), 4), "validation_loss": round(held_out, 4)})
             if is_best:
                 _save(model, tokenizer, best)
-            checkpoint.save(model, optimizer, {"step": step, "history": history})
+            checkpoint.save(model, optimizers, {"step": step, "history": history})
 
     shutil.copytree(best, out, dirs_exist_ok=True)
     return {

@@ -55,6 +55,7 @@ def train_classifier(
     from tulou.model.encoder import Encoder, load_body, save_classifier
     from tulou.model.training import (
         Checkpoint,
+        Optimizers,
         autocast,
         length_buckets,
         pad,
@@ -90,13 +91,9 @@ def train_classifier(
     model = Encoder(body, torch.nn.Linear(body.config.hidden_size, len(labels))).to(device)
     assert model.head is not None
     speed = settings.learning_rate or _default_learning_rate(body.config.hidden_size)
-    optimizer = torch.optim.AdamW(
-        [
-            {"params": model.body.parameters(), "lr": speed, "initial_lr": speed},
-            {"params": model.head.parameters(), "lr": speed * HEAD_SPEED, "initial_lr": speed * HEAD_SPEED},
-        ],
-        weight_decay=WEIGHT_DECAY,
-        fused=True,
+    optimizers = Optimizers(
+        torch.optim.AdamW(model.body.parameters(), lr=speed, weight_decay=WEIGHT_DECAY, fused=True),
+        torch.optim.AdamW(model.head.parameters(), lr=speed * HEAD_SPEED, weight_decay=WEIGHT_DECAY, fused=True),
     )
     loss_of = torch.nn.CrossEntropyLoss(label_smoothing=LABEL_SMOOTHING)
 
@@ -104,7 +101,7 @@ def train_classifier(
     epochs, batch_size = settings.epochs or EPOCHS, settings.batch_size or BATCH_SIZE
     steps = epochs * -(-len(train) // batch_size)
     checkpoint, best = Checkpoint(scratch), scratch / "best"
-    done = checkpoint.load(model, optimizer) or {"step": 0, "history": []}
+    done = checkpoint.load(model, optimizers) or {"step": 0, "history": []}
     step, history = done["step"], done["history"]
     with progress.bar("Train", total=epochs * len(train), unit="rows") as bar:
         bar.advance(len(history) * len(train))
@@ -121,12 +118,9 @@ def train_classifier(
                 with autocast(device):
                     logits = model(input_ids, attention_mask)  # (B, C)
                 loss = loss_of(logits.float(), targets)
-                optimizer.zero_grad(set_to_none=True)
                 loss.backward()
                 torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-                for group in optimizer.param_groups:
-                    group["lr"] = group["initial_lr"] * warm_up_then_linear(step, steps)
-                optimizer.step()
+                optimizers.step(warm_up_then_linear(step, steps))
                 step += 1
                 total_loss += loss.item() * len(chosen)
                 bar.advance(len(chosen))
@@ -138,7 +132,7 @@ def train_classifier(
             )
             if is_best:
                 _write_whole(best, lambda folder: save_classifier(model, tokenizer, base, labels, folder))
-            checkpoint.save(model, optimizer, {"step": step, "history": history})
+            checkpoint.save(model, optimizers, {"step": step, "history": history})
             bar.note(f"epoch {epoch + 1}/{epochs}, validation {accuracy:.1%}")
 
     shutil.copytree(best, out, dirs_exist_ok=True)
