@@ -3,8 +3,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from bookshop import Bookshop, open_bookshop
-from fakes import FakeModels, applications
+from tests.apps.bookshop import Bookshop, open_bookshop
+from tests.apps.fakes import FakeModels, applications
 
 from tulou.apps.routes import Applications
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from bookshop import Bookshop
 from numpy.typing import NDArray
 from starlette.applications import Starlette
+from tests.apps.bookshop import Bookshop
 
 from tulou.apps.content.writer import Writer
 from tulou.apps.overview import (

@@ -4,8 +4,8 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 
 import pytest
-from bookshop import Bookshop
-from fakes import FakeModels
+from tests.apps.bookshop import Bookshop
+from tests.apps.fakes import FakeModels
 
 from tulou.apps.events import Delta, sentences_of
 from tulou.apps.history import conversation, recent_turns

@@ -3,8 +3,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from bookshop import passage
-from fakes import FakeModels
+from tests.apps.bookshop import passage
+from tests.apps.fakes import FakeModels
 
 from tulou.apps.content.facts import facts_about
 from tulou.apps.content.templates import DEFAULTS, Template, choose, fill, load_templates, read_template

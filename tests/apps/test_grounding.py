@@ -1,5 +1,5 @@
 import pytest
-from bookshop import passage, passages
+from tests.apps.bookshop import passage, passages
 
 from tulou.apps.support.grounding import flaw_of, judge_sentence, repeats
 from tulou.core.prompt import NO_ANSWER

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 import uvicorn
-from bookshop import Bookshop
-from fakes import ADMIN_KEY, FakeModels, application, applications
+from tests.apps.bookshop import Bookshop
+from tests.apps.fakes import ADMIN_KEY, FakeModels, application, applications
 
 pytestmark = pytest.mark.slow
 

@@ -1,7 +1,7 @@
 from dataclasses import replace
 
 import pytest
-from bookshop import passage
+from tests.apps.bookshop import passage
 
 from tulou.apps.support.quoting import QUOTE_CHARS, addresses, quote, sentences_of
 from tulou.core.types import Hit, Language, Passage

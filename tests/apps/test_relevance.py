@@ -1,5 +1,5 @@
 import pytest
-from bookshop import OFF_TOPIC, QUESTIONS, Bookshop
+from tests.apps.bookshop import OFF_TOPIC, QUESTIONS, Bookshop
 
 from tulou.apps.support.quoting import quote
 from tulou.apps.support.relevance import is_follow_up, judge_relevance, rank

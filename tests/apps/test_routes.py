@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bookshop import Bookshop
-from fakes import ADMIN_KEY, APP_KEY, FakeModels, FakeOverview, application, applications
 from starlette.testclient import TestClient
+from tests.apps.bookshop import Bookshop
+from tests.apps.fakes import ADMIN_KEY, APP_KEY, FakeModels, FakeOverview, application, applications
 
 from tulou.apps.limits import TokenBuckets
 from tulou.apps.routes import STATIC, Applications

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
-from fakes import ADMIN_KEY, FakeAccounts
 from starlette.requests import Request
 from starlette.responses import Response
+from tests.apps.fakes import ADMIN_KEY, FakeAccounts
 
 from tulou.apps.limits import TokenBuckets
 from tulou.apps.sessions import SESSION_COOKIE, SESSION_S, Sessions

@@ -11,7 +11,7 @@ from tulou.core.errors import DataError
 from tulou.core.types import LABELLED
 from tulou.data.parquet import read_batches
 from tulou.data.similarity import jaccard, shingles
-from tulou.data.split import labelled, read_questions
+from tulou.data.split import labelled
 
 WriteDocuments = Callable[..., Path]
 
@@ -107,13 +107,3 @@ def test_too_few_labels_is_an_error_that_shows_them(write_documents: WriteDocume
     documents = write_documents([ticket(number, label="only") for number in range(5)])
     with pytest.raises(DataError, match=r"two labels or more.*'only' \(5\)"):
         split(documents)
-
-
-def test_questions_are_read_from_json_lines(tmp_path: Path) -> None:
-    path = tmp_path / "exam.jsonl"
-    assert read_questions(path) == []
-    path.write_text('{"question": "一"}\n\n{"question": "two"}\n', encoding="utf-8")
-    assert read_questions(path) == ["一", "two"]
-    path.write_text('{"q": 1}\n', encoding="utf-8")
-    with pytest.raises(DataError, match="line 1"):
-        read_questions(path)

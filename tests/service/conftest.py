@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from running_service import RunningService, StartService, start_echo_service
+from tests.service.running_service import RunningService, StartService, start_echo_service
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from tulou.core.manifest import write_manifest
 from tulou.core.types import Message, ModelManifest
 from tulou.service.batcher import Batcher
 from tulou.service.engine import ENGINES, ChatEngine, EncoderEngine, Generation, PromptTooLong, open_chat, open_encoder
-from tulou.service.engine.openvino import serving_properties
+from tulou.service.engine.openvino_runtime import serving_properties
 from tulou.service.local import LocalModels
 
 LABELS = ("refund", "delivery", "invoice")

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import openai
 import pytest
-from running_service import RunningService
+from tests.service.running_service import RunningService
 
 HELLO: Any = [
     {"role": "system", "content": "Be brief."},

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from running_service import RunningService
+from tests.service.running_service import RunningService
 
 from tulou.core.errors import ModelError
 from tulou.core.manifest import write_manifest

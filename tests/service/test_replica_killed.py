@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 import pytest
 import sqlalchemy as sa
-from running_service import RunningService, StartService
+from tests.service.running_service import RunningService, StartService
 
 CLIENTS = 20
 TEXT = "one two three four five six seven eight nine ten 一二三四五六七八九十"

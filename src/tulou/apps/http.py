@@ -7,13 +7,13 @@ event of its own, because its status code is long gone.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import asdict, is_dataclass
 from functools import wraps
 from typing import Any
 
-import structlog
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
@@ -32,7 +32,7 @@ SECURITY_HEADERS = {
 }
 _NO_STORE = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
-log = structlog.get_logger(__name__)
+log = logging.getLogger(__name__)
 
 
 class Refused(Exception):  # noqa: N818 - an answer, not a fault
@@ -53,7 +53,7 @@ def answers_errors(endpoint: Endpoint) -> Endpoint:
         except Refused as refusal:
             return error(refusal.status, refusal.code, str(refusal), refusal.headers)
         except TulouError as err:
-            log.warning("apps.unavailable", path=request.url.path, error=str(err))
+            log.warning("%s is not available: %s", request.url.path, err)
             return error(503, "unavailable", str(err))
 
     return answering
@@ -117,7 +117,7 @@ async def stream(events: AsyncGenerator[Any]) -> Response:
                 async for event in events:
                     yield sse(type(event).__name__.lower(), _plain(event))
             except TulouError as err:
-                log.warning("apps.stream_failed", error=str(err))
+                log.warning("an answer broke off: %s", err)
                 yield sse("error", {"message": str(err), "code": "unavailable"})
 
     return StreamingResponse(lines(), 200, {**_NO_STORE, "X-Accel-Buffering": "no"}, "text/event-stream")

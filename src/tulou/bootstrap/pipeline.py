@@ -66,7 +66,7 @@ def _collect(project: Project, source: SourceSettings) -> Stage:
         run=run,
         settings=source.model_dump(exclude={"index"}),
         raw=lambda: source_digest(source, project.folder),
-        code=("tulou.data.collect", "tulou.data.language", "tulou.core.types"),
+        code=("tulou.data.collect", "tulou.data.language", "tulou.data.parquet", "tulou.core.types"),
     )
 
 
@@ -77,7 +77,9 @@ def _clean(project: Project, source: SourceSettings) -> Stage:
     def run(context: StageContext) -> Summary:
         from tulou.data.clean import clean
 
-        return clean(context.inputs[upstream], context.out, settings, context.progress)
+        wants_tokens = "tokenize" in settings.sensitive.values()
+        key = project.secret("token") if wants_tokens else None
+        return clean(context.inputs[upstream], context.out, settings, context.progress, token_key=key)
 
     return Stage(
         name=f"clean.{source.name}",
@@ -85,7 +87,7 @@ def _clean(project: Project, source: SourceSettings) -> Stage:
         run=run,
         inputs=(upstream,),
         settings=settings.model_dump(),
-        code=("tulou.data.clean", "tulou.data.language"),
+        code=("tulou.data.clean", "tulou.data.language", "tulou.data.parquet", "tulou.data.similarity"),
     )
 
 
@@ -165,7 +167,7 @@ def _passages(project: Project) -> Stage:
         run=run,
         inputs=tuple(f"clean.{name}" for name in indexed),
         settings={"max_chars": max_chars},
-        code=("tulou.data.search.chunk",),
+        code=("tulou.data.search.chunk", "tulou.data.language"),
     )
 
 
@@ -239,20 +241,6 @@ def _classifier(project: Project, name: str, model: ModelSettings) -> list[Stage
         examples = context.inputs[f"split.{name}"]
         return train_classifier(examples, context.out, context.scratch, model, project.folder, context.progress)
 
-    def compress(context: StageContext) -> Summary:
-        from tulou.model.compress import compress_classifier
-
-        return compress_classifier(
-            context.inputs[f"train.{name}"],
-            context.inputs[f"split.{name}"],
-            context.out,
-            project.settings.compress,
-            name=name,
-            base=model.base,
-            fingerprint=context.fingerprint,
-            progress=context.progress,
-        )
-
     return [
         Stage(
             name=f"split.{name}",
@@ -261,7 +249,7 @@ def _classifier(project: Project, name: str, model: ModelSettings) -> list[Stage
             inputs=(clean,),
             settings={"seed": model.seed},
             raw=lambda: _exam_digest(project),
-            code=("tulou.data.split",),
+            code=("tulou.data.split", "tulou.data.parquet", "tulou.data.similarity"),
         ),
         Stage(
             name=f"train.{name}",
@@ -272,14 +260,7 @@ def _classifier(project: Project, name: str, model: ModelSettings) -> list[Stage
             raw=lambda: _base_digest(project, model.base),
             code=("tulou.model.finetune.classify", "tulou.model.encoder", "tulou.model.base"),
         ),
-        Stage(
-            name=f"compress.{name}",
-            title=f"Evaluate and compress {name}",
-            run=compress,
-            inputs=(f"train.{name}", f"split.{name}"),
-            settings=project.settings.compress.model_dump(),
-            code=("tulou.model.compress", "tulou.model.evaluate", "tulou.model.encoder"),
-        ),
+        _compress(project, name, model, trained=f"train.{name}", rows=f"split.{name}"),
     ]
 
 
@@ -313,20 +294,6 @@ def _chat_model(project: Project, name: str, model: ModelSettings) -> list[Stage
         rows = context.inputs[f"examples.{name}"]
         return finetune_chat(rows, base, context.out, context.scratch, model, context.progress)
 
-    def compress(context: StageContext) -> Summary:
-        from tulou.model.compress import compress_chat
-
-        return compress_chat(
-            context.inputs[f"finetune.{name}"],
-            context.inputs[f"examples.{name}"],
-            context.out,
-            project.settings.compress,
-            name=name,
-            base=model.base,
-            fingerprint=context.fingerprint,
-            progress=context.progress,
-        )
-
     stages = [
         Stage(
             name=f"examples.{name}",
@@ -354,14 +321,7 @@ def _chat_model(project: Project, name: str, model: ModelSettings) -> list[Stage
             raw=lambda: _base_digest(project, model.base),
             code=("tulou.model.finetune.chat", "tulou.model.base"),
         ),
-        Stage(
-            name=f"compress.{name}",
-            title=f"Evaluate and compress {name}",
-            run=compress,
-            inputs=(f"finetune.{name}", f"examples.{name}"),
-            settings=project.settings.compress.model_dump(),
-            code=("tulou.model.compress", "tulou.model.evaluate"),
-        ),
+        _compress(project, name, model, trained=f"finetune.{name}", rows=f"examples.{name}"),
     ]
     if model.base == "scratch":
         return stages
@@ -370,6 +330,34 @@ def _chat_model(project: Project, name: str, model: ModelSettings) -> list[Stage
         for stage in stages
         if stage.name != f"pretrain.{name}"
     ]
+
+
+def _compress(project: Project, name: str, model: ModelSettings, trained: str, rows: str) -> Stage:
+    settings = project.settings.compress
+
+    def run(context: StageContext) -> Summary:
+        from tulou.model.compress import compress_chat, compress_classifier
+
+        compress = compress_chat if model.task == "chat" else compress_classifier
+        return compress(
+            context.inputs[trained],
+            context.inputs[rows],
+            context.out,
+            settings,
+            name=name,
+            base=model.base,
+            fingerprint=context.fingerprint,
+            progress=context.progress,
+        )
+
+    return Stage(
+        name=f"compress.{name}",
+        title=f"Evaluate and compress {name}",
+        run=run,
+        inputs=(trained, rows),
+        settings=settings.model_dump(),
+        code=("tulou.model.compress", "tulou.model.evaluate", "tulou.model.encoder", "tulou.model.served"),
+    )
 
 
 def _register(project: Project, name: str) -> Stage:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import secrets
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Engine
 
     from tulou.model.registry import Registry
+
+SECRET_BYTES = 32
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,14 @@ class Project:
         self.home.mkdir(parents=True, exist_ok=True)
         return Registry(f"sqlite:///{self.home / 'mlflow.db'}", self.home / "registry")
 
+    def secret(self, name: str) -> bytes:
+        """A random key of this project, made at its first use and kept in a file that only its owner may read."""
+        path = self.home / f"{name}.secret"
+        if not path.exists():
+            self.home.mkdir(parents=True, exist_ok=True)
+            write_private(path, secrets.token_bytes(SECRET_BYTES))
+        return path.read_bytes()
+
     def running_service(self) -> dict[str, Any] | None:
         """What the running service wrote about itself; None if there is none, or only the file of a killed one."""
         try:
@@ -77,6 +89,14 @@ class Project:
         except json.JSONDecodeError:
             return None
         return found if found and _is_same_process(found["pid"], found["started_at"]) else None
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Write a file that only its owner may read, from its first byte on."""
+    path.unlink(missing_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
 
 
 def _is_same_process(pid: int, started_at: float) -> bool:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from tulou.core.errors import TulouError
 from tulou.core.types import Hit, Models
 from tulou.data.search import SearchIndex, open_index
 from tulou.data.search.publish import current_index
+from tulou.service.engine.coverage import Coverage
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ class Retrieval:
     index: SearchIndex
     models: Models
     encoder: str
-    coverage: Callable[[str], float]  # share of a text's tokens that the encoder knows, 0..1
+    coverage: Coverage
 
     async def __call__(self, query: str, k: int) -> list[Hit]:
         weight = self.coverage(query)
@@ -40,19 +40,4 @@ class Retrieval:
 
 def open_retrieval(search: Path, models: Models, encoder: str, encoder_folder: Path) -> Retrieval:
     """Raises `DataError` where no index was made yet, `ModelError` where the encoder's tokenizer is missing."""
-    return Retrieval(open_index(current_index(search)), models, encoder, coverage_of(encoder_folder))
-
-
-def coverage_of(encoder_folder: Path) -> Callable[[str], float]:
-    """The share of a text's tokens that the encoder's vocabulary knows; a vocabulary without [UNK] knows all."""
-    from tokenizers import Tokenizer
-
-    tokenizer = Tokenizer.from_file(str(encoder_folder / "tokenizer.json"))
-    unknown = tokenizer.token_to_id("[UNK]")
-
-    def coverage(text: str) -> float:
-        ids = tokenizer.encode(text, add_special_tokens=False).ids
-        known = sum(id_ != unknown for id_ in ids)
-        return known / len(ids) if ids else 0.0
-
-    return coverage
+    return Retrieval(open_index(current_index(search)), models, encoder, Coverage.of(encoder_folder))

@@ -7,10 +7,8 @@ where; the first start makes the admin key and keeps it in `admin.key`, readable
 from __future__ import annotations
 
 import os
-import secrets
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from starlette.routing import BaseRoute
@@ -22,7 +20,7 @@ from tulou.apps.sessions import Sessions
 from tulou.apps.support.assistant import Assistant
 from tulou.bootstrap.assistant import support_settings
 from tulou.bootstrap.overview import ServiceOverview
-from tulou.bootstrap.project import Project
+from tulou.bootstrap.project import Project, write_private
 from tulou.bootstrap.retrieval import open_retrieval
 from tulou.bootstrap.serving import Served, served_models
 from tulou.core.errors import BusyError
@@ -35,8 +33,6 @@ from tulou.service.gateway.app import build_gateway
 from tulou.service.gateway.keys import Key, Keys
 from tulou.service.gateway.server import address, claim_port, serve
 from tulou.service.gateway.switchboard import GatewayModels, Switchboard
-
-SESSION_SECRET_BYTES = 32
 
 
 def require_free_port(settings: ServiceSettings) -> None:
@@ -92,7 +88,7 @@ def application_routes(
         assistant=Assistant(models, retrieval, support_settings(project), project.state, metrics, version),
         writer=Writer(models, retrieval, settings.apps.content, project.folder, project.state, version),
         overview=ServiceOverview(project, switchboard, url),
-        sessions=Sessions(KeyAccounts(keys), session_secret(project.home)),
+        sessions=Sessions(KeyAccounts(keys), project.secret("session")),
         state=project.state,
         metrics=metrics,
     ).routes()
@@ -105,22 +101,6 @@ def first_admin_key(project: Project, keys: Keys) -> str | None:
     _, secret = keys.create("first admin", "admin")
     write_private(project.admin_key_file, secret.encode() + b"\n")
     return secret
-
-
-def session_secret(home: Path) -> bytes:
-    """What signs the console's cookies; kept, so that a restart signs nobody out."""
-    path = home / "session.secret"
-    if not path.exists():
-        write_private(path, secrets.token_bytes(SESSION_SECRET_BYTES))
-    return path.read_bytes()
-
-
-def write_private(path: Path, content: bytes) -> None:
-    """Write a file that only its owner may read, from its first byte on."""
-    path.unlink(missing_ok=True)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
 
 
 class KeyAccounts:

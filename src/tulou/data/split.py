@@ -7,7 +7,6 @@ where the data allow it. A record that equals or contains an exam question, or n
 
 from __future__ import annotations
 
-import json
 import random
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
@@ -84,21 +83,6 @@ def labelled(documents: Path | Sequence[Path], exam: Sequence[str], out: Path, s
         "exam_removed": exam_removed,
         "rare_removed": rare,
     }
-
-
-def read_questions(path: Path) -> list[str]:
-    """The questions of an exam file (jsonl with "question"), none where there is no such file."""
-    if not path.exists():
-        return []
-    questions = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        if not line.strip():
-            continue
-        try:
-            questions.append(str(json.loads(line)["question"]))
-        except (ValueError, KeyError, TypeError) as err:
-            raise DataError(f'{path}, line {number}: expected an object with "question": {err}') from err
-    return questions
 
 
 def _read(folders: Iterable[Path]) -> tuple[list[_Record], int]:

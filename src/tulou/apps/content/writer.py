@@ -8,6 +8,7 @@ sees text that is taken back. Where the knowledge does not know the subject, not
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 import uuid
 from collections.abc import AsyncGenerator, Callable, Mapping
@@ -15,7 +16,6 @@ from contextlib import aclosing
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-import structlog
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -44,7 +44,7 @@ _UNKNOWN = {
     "Check the name, or add a document first.",
 }
 
-log = structlog.get_logger(__name__)
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -177,7 +177,7 @@ class Writer:
                         yield Delta(held)
         except TulouError as err:
             draft.reason = f"the model is not available: {err}"
-            log.warning("content.model_unavailable", model=self.settings.model, error=str(err))
+            log.warning("writing goes on without model %s: %s", self.settings.model, err)
         finally:
             if not shown:
                 draft.sentences = 0
@@ -204,7 +204,7 @@ class Writer:
         try:
             await asyncio.to_thread(save_turn, self.state, turn, None)
         except SQLAlchemyError as err:
-            log.error("content.turn_not_stored", turn=turn.id, error=str(err))
+            log.error("text %s was not stored: %s", turn.id, err)
 
 
 def _context(values: Mapping[str, str], facts: Facts) -> dict[str, object]:

@@ -8,13 +8,13 @@ If nothing the model wrote may be said, the best passage is quoted; if the model
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 import uuid
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
-import structlog
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -34,7 +34,7 @@ from tulou.data.language import detect
 
 SEARCHED = 8  # passages looked at; more than are shown, so that the question's language can come first
 
-log = structlog.get_logger(__name__)
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -176,7 +176,7 @@ class Assistant:
             draft.reason = draft.reason or "the model wrote nothing"
         except TulouError as err:
             draft.reason = f"the model is not available: {err}"
-            log.warning("support.model_unavailable", model=self.settings.model, error=str(err))
+            log.warning("answering goes on without model %s: %s", self.settings.model, err)
 
     async def _intent(self, question: str) -> tuple[str | None, float | None]:
         if self.settings.intents is None:
@@ -184,7 +184,7 @@ class Assistant:
         try:
             label, probability = (await self.models.classify(self.settings.intents, [question]))[0][0]
         except TulouError as err:
-            log.warning("support.intents_unavailable", model=self.settings.intents, error=str(err))
+            log.warning("answering goes on without model %s: %s", self.settings.intents, err)
             return None, None
         return label, probability
 
@@ -216,4 +216,4 @@ class Assistant:
         try:
             await asyncio.to_thread(save_turn, self.state, turn, visitor)
         except SQLAlchemyError as err:  # the customer has the answer; losing the record must not take it away
-            log.error("support.turn_not_stored", turn=turn.id, error=str(err))
+            log.error("answer %s was not stored: %s", turn.id, err)

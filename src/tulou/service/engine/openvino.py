@@ -6,15 +6,16 @@ document. Measured on two cores: MiniLM in INT8 is four times as fast as torch i
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tulou.core.errors import ModelError
 from tulou.core.extras import load_openvino
 from tulou.core.types import ModelManifest
+from tulou.service.engine.coverage import Coverage
+from tulou.service.engine.openvino_runtime import prepare_threads, serving_properties
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,26 +24,6 @@ if TYPE_CHECKING:
     from tulou.service.engine.openvino_chat import OpenVinoChat
 
 BATCH_TEXTS = 16  # on a few cores, larger batches gain nothing and pad more
-
-# How the graph computes where its manifest does not say. Left alone, OpenVINO uses bf16 on processors that have it.
-_PRECISION_HINTS = {"fp32": {"INFERENCE_PRECISION_HINT": "f32"}, "bf16": {"INFERENCE_PRECISION_HINT": "bf16"}}
-
-
-def serving_properties(manifest: ModelManifest, threads: int) -> dict[str, Any]:
-    """Properties to compile the graph with: those of the manifest, else those its precision asks for."""
-    chosen = manifest.details.get("openvino", _PRECISION_HINTS.get(manifest.precision, {}))
-    return {**chosen, "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1}
-
-
-def prepare_threads(openvino: Any) -> None:
-    """Make OpenVINO's bridge to NumPy ready before threads use it.
-
-    It readies itself at the first use of a tensor's data, and hangs for good when two threads make that use at once:
-    one holds Python's lock and waits for the bridge, the other holds the bridge and waits for Python's lock.
-    """
-    import numpy as np
-
-    _ = openvino.Tensor(np.zeros((1, 1), dtype=np.int64)).data
 
 
 def open_openvino(folder: Path, manifest: ModelManifest, threads: int) -> OpenVinoEncoder | OpenVinoChat:
@@ -70,7 +51,7 @@ class OpenVinoEncoder:
         self._lock = threading.Lock()  # one request computes at a time, on all the threads there are
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(manifest.max_tokens)
-        self._unknown = _unknown_token(self._tokenizer)
+        self._coverage = Coverage(self._tokenizer)
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         import numpy as np
@@ -91,11 +72,7 @@ class OpenVinoEncoder:
         return [len(encoding.ids) for encoding in self._tokenizer.encode_batch(list(texts))]
 
     def coverage(self, texts: Sequence[str]) -> list[float]:
-        shares = []
-        for encoding in self._tokenizer.encode_batch(list(texts), add_special_tokens=False):
-            known = sum(token != self._unknown for token in encoding.ids)
-            shares.append(known / len(encoding.ids) if encoding.ids else 0.0)
-        return shares
+        return [self._coverage(text) for text in texts]
 
     def close(self) -> None:
         with self._lock:
@@ -116,16 +93,6 @@ class OpenVinoEncoder:
             outputs = self._request.infer({"input_ids": ids, "attention_mask": mask})
             found: NDArray[np.float32] = np.array(outputs[0], dtype=np.float32)  # (B, labels or dimensions), copied
         return found
-
-
-def _unknown_token(tokenizer: Any) -> int | None:
-    """Id of the token that stands for what the vocabulary lacks; None for byte-level ones, which lack nothing."""
-    model = json.loads(tokenizer.to_str())["model"]
-    if "unk_id" in model:  # unigram
-        unknown: int | None = model["unk_id"]
-        return unknown
-    name = model.get("unk_token")
-    return tokenizer.token_to_id(name) if name else None
 
 
 def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -21,7 +21,7 @@ from tulou.core.errors import ModelError
 from tulou.core.extras import load_openvino
 from tulou.core.types import ChatDelta, Message, ModelManifest
 from tulou.service.engine.base import DEFAULT_MAX_TOKENS, Generation, PromptTooLong
-from tulou.service.engine.openvino import prepare_threads, serving_properties
+from tulou.service.engine.openvino_runtime import prepare_threads, serving_properties
 from tulou.service.engine.text import Detokenizer, StopFilter
 
 CLOSE_TIMEOUT_S = 2.0
