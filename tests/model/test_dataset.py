@@ -68,6 +68,14 @@ def test_table_rows_are_asked_column_by_column(passages: Path, tmp_path: Path) -
     assert any(row["messages"][2]["content"] == "电水壶，价格：199。" for row in written(tmp_path / "out"))
 
 
+def test_every_answer_is_a_whole_sentence(passages: Path, tmp_path: Path) -> None:
+    chat_examples(passages, [], tmp_path / "out", seed=0)
+    for row in written(tmp_path / "out"):
+        answer = row["messages"][2]["content"]
+        assert answer[-1] in "。.！!"
+        assert not "a" <= answer[0] <= "z"
+
+
 def test_some_contexts_hold_no_answer_and_say_so(passages: Path, tmp_path: Path) -> None:
     facts = chat_examples(passages, [], tmp_path / "out", seed=0)
     answers = [row["messages"][2]["content"] for row in written(tmp_path / "out")]

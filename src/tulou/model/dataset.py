@@ -23,8 +23,8 @@ from tulou.core.types import CONVERSATION, PASSAGE, Language, Passage
 from tulou.model.questions import Questioner
 from tulou.model.rows import read_rows
 
-WORDINGS = 4  # of each question
-MAX_EXAMPLES = 3000
+WORDINGS = 3  # of each question
+MAX_EXAMPLES = 4000
 VALIDATION_SHARE = 0.08
 REFUSED_SHARE = 0.05  # of questions asked once more over passages that do not answer them
 EXAM_SIMILARITY = 0.6  # Jaccard of character pairs

@@ -24,8 +24,8 @@ _OPENINGS = {
     "en": ("", "", "Hi, ", "Hello, ", "Please tell me: ", "Quick question: ", "I would like to know: "),
 }
 _HEADING_FORMS = {
-    "zh": ("{topic}：{heading}？", "{topic}的{heading}是怎样的？", "{heading}？", "关于{topic}，{heading}？"),
-    "en": ("{topic}: {heading}?", "{heading}?", "about {topic}, {heading}?", "what about {heading} ({topic})?"),
+    "zh": ("{heading}？", "{topic}：{heading}？", "{topic}的{heading}是怎样的？", "关于{topic}，{heading}？"),
+    "en": ("{heading}?", "{topic}: {heading}?", "about {topic}, {heading}?", "what about {heading} ({topic})?"),
 }
 _TERM_FORMS = {
     "zh": ("{a}{b}怎么规定的？", "{a}和{b}？", "关于{a}，{b}怎么办？", "{a}的话，{b}呢？", "{b} {a}"),
@@ -39,6 +39,23 @@ _FIELD_FORMS = {
         "tell me the {field} of the {thing}",
         "{thing}: {field}?",
     ),
+}
+# How people ask for columns that most catalogues have; the first pattern found in the column's name counts.
+_SPOKEN_FORMS = {
+    re.compile("价格|售价|单价"): ("{thing}多少钱？", "{thing}卖多少？", "{thing}什么价？"),
+    re.compile("保修|质保"): ("{thing}保修多久？", "{thing}保多长时间？", "{thing}坏了还在保修期吗？"),
+    re.compile("颜色"): ("{thing}有什么颜色？", "{thing}有几种颜色可以选？"),
+    re.compile("重量"): ("{thing}有多重？", "{thing}重不重？"),
+    re.compile(r"\bprice\b", re.IGNORECASE): ("how much is the {thing}?", "how much does the {thing} cost?"),
+    re.compile(r"\bwarranty\b", re.IGNORECASE): (
+        "how long is the warranty on the {thing}?",
+        "is my {thing} under warranty?",
+    ),
+    re.compile(r"\bcolou?rs?\b", re.IGNORECASE): (
+        "which colours does the {thing} come in?",
+        "is the {thing} sold in red?",
+    ),
+    re.compile(r"\bweight\b", re.IGNORECASE): ("how heavy is the {thing}?", "how much does the {thing} weigh?"),
 }
 
 _FIELD = re.compile(r"^\s*([^:：\n]{1,30})[:：]\s*(\S.*)$")
@@ -75,17 +92,21 @@ class Questioner:
         spoken = _spoken(passage)
         (_, thing), rest = fields[0], fields[1:]
         for field, value in rest:
-            answer = f"{thing}，{field}：{value}。" if spoken == "zh" else f"{thing}, {field}: {value}."
-            for form in rng.sample(_FIELD_FORMS[spoken], min(wordings, len(_FIELD_FORMS[spoken]))):
+            answer = f"{thing}，{field}：{value}。" if spoken == "zh" else f"{_capital(thing)}, {field}: {value}."
+            forms = [*_spoken_forms(field), *_FIELD_FORMS[spoken]]
+            for form in rng.sample(forms, min(wordings, len(forms))):
                 yield _question(passage, field, form.format(thing=thing, field=field), answer, rng)
 
     def _about_sentences(self, passage: Passage, wordings: int, rng: random.Random) -> Iterable[Question]:
         spoken = _spoken(passage)
-        sentences = [_LIST_MARK.sub("", sentence) for sentence in split_sentences(passage.text)]
-        heading = passage.heading.rpartition(">")[2].strip(" ?？")
+        listed = (_LIST_MARK.sub("", sentence) for sentence in split_sentences(passage.text))
+        sentences = [sentence for sentence in listed if _is_whole(sentence)]
+        is_frequent_question = not passage.heading and passage.title.endswith(("?", "？"))
+        heading = (passage.title if is_frequent_question else passage.heading.rpartition(">")[2]).strip(" ?？")
         if heading and sentences:
             answer = _fill(sentences, MAX_ANSWER_BYTES // 2, spoken)
-            for form in rng.sample(_HEADING_FORMS[spoken], min(wordings, len(_HEADING_FORMS[spoken]))):
+            forms = _HEADING_FORMS[spoken][:1] * wordings if is_frequent_question else _HEADING_FORMS[spoken]
+            for form in rng.sample(forms, min(wordings, len(forms))):
                 text = form.format(topic=passage.title, heading=heading)
                 yield _question(passage, "heading", text, answer, rng)
         for number, sentence in enumerate(sentences):
@@ -103,6 +124,10 @@ class Questioner:
         return sorted((t for t in weight if len(t) > 1), key=lambda t: (-weight[t], t))[:count]
 
 
+def _spoken_forms(field: str) -> Sequence[str]:
+    return next((forms for pattern, forms in _SPOKEN_FORMS.items() if pattern.search(field)), ())
+
+
 def terms(text: str) -> list[str]:
     """Words of both languages, lower case; Chinese cut by jieba."""
     import rjieba
@@ -115,6 +140,15 @@ def _fields(text: str) -> list[tuple[str, str]]:
     """(column, value) of each line of a table row; empty if any line is something else."""
     matches = [_FIELD.match(line) for line in text.splitlines() if line.strip()]
     return [(m[1].strip(), m[2].strip()) for m in matches if m] if all(matches) else []
+
+
+def _is_whole(sentence: str) -> bool:
+    """Whether it begins and ends like a sentence; rows of a table and broken lines of a PDF do not."""
+    return sentence[-1:] in set("。！？.!?") and not "a" <= sentence[0] <= "z"
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _fill(sentences: Sequence[str], enough_bytes: int, spoken: str) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 import shutil
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,25 @@ from tulou.model.libraries import load_torch, quiet
 from tulou.model.rows import read_rows
 from tulou.model.tokenizer import CHAT_TEMPLATE, TURN_END, TURN_START
 
-BATCH_SIZE = 16
-# From nothing, a small model wants many passes and large steps; a pre-trained one few and small.
-SMALL_PARAMETERS = 30_000_000
-EPOCHS = {"small": 4, "large": 2}
-LEARNING_RATE = {"small": 1e-3, "large": 2e-5}
+BATCH_SIZE = 8
+SMALL_PARAMETERS = 30_000_000  # below, a model from scratch; above, one that knows languages already
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How fast and how long a model learns."""
+
+    learning_rate: float
+    tokens_seen: int  # about so many, in whole epochs
+    max_epochs: int
+
+    def epochs(self, tokens_an_epoch: int) -> int:
+        return max(1, min(self.max_epochs, round(self.tokens_seen / max(1, tokens_an_epoch))))
+
+
+# From nothing, a model wants many passes in large steps (Muon's); a pre-trained one few and small ones.
+SMALL = Pace(learning_rate=2e-3, tokens_seen=1_800_000, max_epochs=8)
+LARGE = Pace(learning_rate=2e-5, tokens_seen=1_200_000, max_epochs=2)
 
 
 def finetune_chat(
@@ -55,7 +70,8 @@ def finetune_chat(
     model, tokenizer = load_causal(base), load_tokenizer(base)
     teach_chat_template(model, tokenizer)
     model.to(device)
-    size = "small" if model.num_parameters() < SMALL_PARAMETERS else "large"
+    is_small = model.num_parameters() < SMALL_PARAMETERS
+    pace = SMALL if is_small else LARGE
 
     # The conversations.
     context = min(settings.max_tokens or 1024, model.config.get_text_config().max_position_embeddings)
@@ -68,9 +84,10 @@ def finetune_chat(
         raise DataError(f"none of {len(rows)} conversations fits into {context} tokens; there is nothing to learn from")
 
     # The loop, one checkpoint an epoch.
-    speed = settings.learning_rate or LEARNING_RATE[size]
-    epochs, batch_size = settings.epochs or EPOCHS[size], settings.batch_size or BATCH_SIZE
-    if size == "small":
+    tokens_an_epoch = sum(len(turn.ids) for turn in train)
+    speed = settings.learning_rate or pace.learning_rate
+    epochs, batch_size = settings.epochs or pace.epochs(tokens_an_epoch), settings.batch_size or BATCH_SIZE
+    if is_small:
         optimizers = muon_and_adamw(model, speed)
     else:
         optimizers = Optimizers(torch.optim.AdamW(model.parameters(), lr=speed, weight_decay=0.01, fused=True))
@@ -78,7 +95,6 @@ def finetune_chat(
     checkpoint, best = Checkpoint(scratch), scratch / "best"
     done = checkpoint.load(model, optimizers) or {"step": 0, "history": []}
     step, history = done["step"], done["history"]
-    tokens_an_epoch = sum(len(turn.ids) for turn in train)
     with progress.bar("Fine-tune", total=epochs * tokens_an_epoch, unit="tokens") as bar:
         bar.advance(len(history) * tokens_an_epoch)
         for epoch in range(len(history), epochs):
