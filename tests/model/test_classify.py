@@ -96,11 +96,13 @@ def test_transformers_loads_body_and_tokenizer_of_a_classifier(bert_folder: Path
     assert body.config.id2label[0] == "delivery"
 
 
-def test_a_classifier_exports_with_its_labels(bert_folder: Path, tmp_path: Path) -> None:
+def test_a_classifier_exports_with_its_labels_and_length(bert_folder: Path, tmp_path: Path) -> None:
     rows = write_rows(tmp_path / "rows", WORDS)
-    train_classifier(rows, tmp_path / "out", tmp_path, settings(bert_folder, 1), tmp_path, Silent())
+    short = settings(bert_folder, 1).model_copy(update={"max_tokens": 20})
+    train_classifier(rows, tmp_path / "out", tmp_path, short, tmp_path, Silent())
     manifest = export_encoder(tmp_path / "out", tmp_path / "served")
     assert (manifest.task, manifest.labels) == ("classify", ("delivery", "invoice", "refund"))
+    assert manifest.max_tokens == 20, "a classifier reads what it was trained to read"
 
 
 def test_a_killed_run_resumes_and_ends_with_the_same_weights(bert_folder: Path, tmp_path: Path) -> None:

@@ -43,7 +43,6 @@ def export_encoder(
     name: str = "encoder",
     fingerprint: str = "",
     base: str = "",
-    max_tokens: int = MAX_TOKENS,
 ) -> ModelManifest:
     """Write `openvino_model.xml/.bin`, `tokenizer.json` and `model.json` of the encoder in `folder` to `out`.
 
@@ -57,9 +56,10 @@ def export_encoder(
     config = _config(folder)
     is_classifier = (folder / HEAD).is_file()
     tokenizer = open_tokenizer(folder)
+    max_tokens = min(_longest_input(folder, is_classifier), int(config.get("max_position_embeddings", MAX_TOKENS)))
     graph = _trace(load_encoder(folder), torch)
     if precision == "int8":
-        graph = _quantise(graph, tokenizer, calibration, min(max_tokens, MAX_TOKENS))
+        graph = _quantise(graph, tokenizer, calibration, max_tokens)
     out.mkdir(parents=True, exist_ok=True)
     load_openvino().save_model(graph, out / "openvino_model.xml", compress_to_fp16=False)
     tokenizer.save(str(out / "tokenizer.json"))
@@ -74,11 +74,19 @@ def export_encoder(
         base=base,
         labels=tuple(labels),
         dimensions=0 if is_classifier else int(config["hidden_size"]),
-        max_tokens=min(max_tokens, int(config.get("max_position_embeddings", max_tokens))),
+        max_tokens=max_tokens,
         details={"openvino": SERVING[precision]},
     )
     write_manifest(out, manifest)
     return manifest
+
+
+def _longest_input(folder: Path, is_classifier: bool) -> int:
+    """A classifier reads what it was trained to read, which its tokenizer remembers as truncation."""
+    if not is_classifier:
+        return MAX_TOKENS
+    truncation = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8")).get("truncation")
+    return int(truncation["max_length"]) if truncation else MAX_TOKENS
 
 
 def _config(folder: Path) -> dict[str, Any]:

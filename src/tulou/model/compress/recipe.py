@@ -37,9 +37,7 @@ def compress_classifier(
     folders = _folders(out, settings)
     with progress.bar(f"Compress {name}", total=len(folders) + 1, unit="steps") as bar:
         for precision, folder in folders.items():
-            export_encoder(
-                trained, folder, precision, calibration, name=name, base=base, fingerprint=fingerprint, max_tokens=128
-            )
+            export_encoder(trained, folder, precision, calibration, name=name, base=base, fingerprint=fingerprint)
             bar.advance()
         table = compare(
             folders,

@@ -81,7 +81,6 @@ def train_classifier(
     tokenizer.enable_truncation(settings.max_tokens or MAX_TOKENS)
     train = _encode(tokenizer, train_rows, labels)
     validation = _encode(tokenizer, [row for row in rows if row["split"] == "validation"], labels) or train
-    tokenizer.no_truncation()
 
     # The model: a pre-trained body, a fresh head.
     device = pick_device()
