@@ -8,6 +8,7 @@ questions to its answers.
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -16,7 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 from tulou.core.errors import ModelError
 from tulou.core.progress import Progress
+from tulou.core.prompt import support_messages
 from tulou.core.settings import ModelSettings
+from tulou.core.types import Language
 from tulou.model.libraries import load_torch, load_transformers, quiet
 from tulou.model.tokenizer import END_OF_TEXT, train_tokenizer
 
@@ -28,7 +31,7 @@ if TYPE_CHECKING:
 class Recipe:
     """Sized for about a minute on two cores."""
 
-    vocab_size: int = 4096
+    vocab_size: int = 6144
     width: int = 256
     layers: int = 4
     heads: int = 4
@@ -41,6 +44,8 @@ class Recipe:
 
 
 CHECKPOINTS = 5  # in one run
+PROMPT_COPIES = 50
+LANGUAGES: tuple[Language, ...] = ("zh", "en")
 
 
 def pretrain(
@@ -65,7 +70,7 @@ def pretrain(
 
     # Tokenizer and corpus, as one long row of ids.
     with progress.bar("Learn a tokenizer") as bar:
-        vocabulary = train_tokenizer(texts(), recipe.vocab_size, out)
+        vocabulary = train_tokenizer(itertools.chain(texts(), _prompt_words()), recipe.vocab_size, out)
         bar.note(f"{vocabulary:,} tokens")
     corpus, characters = _corpus(texts, out)
     if len(corpus) < row_tokens:
@@ -139,6 +144,13 @@ def _build(recipe: Recipe, vocabulary: int, context: int) -> PreTrainedModel:
     )
     model: PreTrainedModel = transformers.Qwen3ForCausalLM(config)
     return model
+
+
+def _prompt_words() -> Iterator[str]:
+    """What stands in every prompt, often enough to become a few long tokens: it saves a fifth of every example."""
+    for language in LANGUAGES:
+        for message in support_messages("", (), language):
+            yield from [message.content] * PROMPT_COPIES
 
 
 def _corpus(texts: Callable[[], Iterator[str]], folder: Path) -> tuple[list[int], int]:
