@@ -40,7 +40,7 @@ class Pace:
 
 
 # From nothing, a model wants many passes in large steps (Muon's); a pre-trained one few and small ones.
-SMALL = Pace(learning_rate=2e-3, tokens_seen=1_800_000, max_epochs=8)
+SMALL = Pace(learning_rate=2e-3, tokens_seen=1_400_000, max_epochs=8)
 LARGE = Pace(learning_rate=2e-5, tokens_seen=1_200_000, max_epochs=2)
 
 
