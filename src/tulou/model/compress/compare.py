@@ -16,7 +16,7 @@ from tulou.model.compress.encoder import Precision
 Row = dict[str, Any]
 
 TIMED_ROUNDS = 40
-WARM_UP_ROUNDS = 5
+TIMED_PROBES = 8  # a graph is readied for each new length at its first use, so few probes, each met before it counts
 
 
 def compare(
@@ -76,12 +76,13 @@ def _latencies(
     timed: Mapping[Precision, Callable[[Any], object]], probes: Sequence[Any], rounds: int
 ) -> dict[Precision, float]:
     taken: dict[Precision, list[float]] = {name: [] for name in timed}
-    for number in range(WARM_UP_ROUNDS + rounds):
+    probes = probes[:TIMED_PROBES]
+    for number in range(len(probes) + rounds):
         probe = probes[number % len(probes)]
         for name, run in timed.items():
             started = time.perf_counter()
             run(probe)
-            if number >= WARM_UP_ROUNDS:
+            if number >= len(probes):
                 taken[name].append((time.perf_counter() - started) * 1000)
     return {name: statistics.median(times) for name, times in taken.items()}
 
