@@ -94,6 +94,44 @@ def test_what_a_stage_publishes_follows_when_going_back_to_the_previous_settings
     assert run(root, publishing("a"))[0].ran == []
 
 
+def test_what_a_broken_run_published_is_replaced_when_going_back(tmp_path: Path) -> None:
+    published = tmp_path / "published.txt"
+
+    def stages(text: str, breaks: bool = False) -> list[Stage]:
+        def publish(context: StageContext) -> dict[str, object]:
+            published.write_text(text)
+            return {}
+
+        def fail(context: StageContext) -> dict[str, object]:
+            raise ValueError("broken")
+
+        last = Stage("exam", fail if breaks else write("x"), settings=text)
+        return [Stage("index", publish, settings=text, publishes=True), last]
+
+    root = tmp_path / "stages"
+    run(root, stages("a"))
+    with pytest.raises(ValueError, match="broken"):
+        run(root, stages("b", breaks=True))
+    run(root, stages("a"))
+    assert published.read_text() == "a"
+    assert run(root, stages("a"))[0].ran == []
+
+
+def test_what_was_published_before_a_break_is_not_published_again(tmp_path: Path) -> None:
+    def fail(context: StageContext) -> dict[str, object]:
+        raise ValueError("broken")
+
+    index = Stage("index", write("i"), publishes=True)
+    with pytest.raises(ValueError, match="broken"):
+        run(tmp_path, [index, Stage("exam", fail)])
+    assert run(tmp_path, [index, Stage("exam", write("x"))])[0].ran == ["exam"]
+
+
+def test_nothing_is_forgotten_while_another_run_is_at_work(tmp_path: Path) -> None:
+    with exclusive_run(tmp_path), pytest.raises(BusyError):
+        Pipeline(shop(), tmp_path).forget(["aside"])
+
+
 def test_a_forgotten_stage_runs_again(tmp_path: Path) -> None:
     run(tmp_path, shop())
     Pipeline(shop(), tmp_path).forget(["aside"])

@@ -100,18 +100,28 @@ class Pipeline:
                     result = None
                 if result is None:
                     watcher.started(stage, index, len(stages))
+                    if stage.publishes:  # whoever is killed from here on must not leave a note of what was there before
+                        self._note({name: mark for name, mark in self._last_run().items() if name != stage.name})
                     result = self._execute(stage, fingerprint, results, progress)
+                    if stage.publishes:
+                        self._note({**self._last_run(), stage.name: fingerprint})
                 watcher.finished(result, index, len(stages))
                 results[stage.name] = result
             self._remember(before, results)
         return list(results.values())
 
     def forget(self, names: Sequence[str]) -> None:
-        """Drop the outputs of the stages called so, that the next run makes them again."""
-        for name in names:
-            for stage in self._up_to(name):
-                if stage.name == name or stage.name.split(".")[0] == name:
-                    shutil.rmtree(self.root / stage.name, ignore_errors=True)
+        """Drop the outputs of the stages called so, that the next run makes them again.
+
+        Raises `BusyError` if a run holds the project: its outputs may be among them.
+        """
+        if not names:
+            return
+        with exclusive_run(self.root):
+            for name in names:
+                for stage in self._up_to(name):
+                    if stage.name == name or stage.name.split(".")[0] == name:
+                        shutil.rmtree(self.root / stage.name, ignore_errors=True)
 
     def latest(self) -> dict[str, StageResult]:
         """What the last runs produced, by stage name; empty before the first."""
@@ -196,14 +206,17 @@ class Pipeline:
         fingerprints: dict[str, str] = (read_json(self.root / "latest.json") or {}).get("stages", {})
         return fingerprints
 
+    def _note(self, stages: Mapping[str, str]) -> None:
+        write_json(self.root / "latest.json", {"stages": dict(stages), "finished_at": self.clock()})
+
     def _remember(self, before: Mapping[str, str], results: Mapping[str, StageResult]) -> None:
         """Note this run as the latest, and prune outputs that neither it nor the one before it uses."""
         ours = {stage.name for stage in self.stages}
         kept = {name: fingerprint for name, fingerprint in before.items() if name in ours}
         now = {**kept, **{name: result.fingerprint for name, result in results.items()}}
-        if now == before:
+        if now == before == self._last_run():
             return
-        write_json(self.root / "latest.json", {"stages": now, "finished_at": self.clock()})
+        self._note(now)
         for home in (path for path in self.root.iterdir() if path.is_dir()):
             keep = {now.get(home.name), before.get(home.name)}
             for output in home.iterdir():
