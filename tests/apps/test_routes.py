@@ -63,7 +63,9 @@ def test_an_answer_streams_as_events(client: TestClient, models: FakeModels) -> 
         (b"[]", 400, "must be a JSON object"),
         (b"{}", 400, "'question' must be a string"),
         (b'{"question": " "}', 400, "'question' is empty"),
-        (b'{"question": "a\\u0000b"}', 400, "NUL"),
+        (b'{"question": "a\\u0000b"}', 400, "'question' holds '\\x00', which no text has"),
+        (b'{"question": "a\\ud800b"}', 400, "'question' holds '\\ud800', which no text has"),
+        (b"[" * 100_000, 400, "not valid JSON"),
         (json.dumps({"question": "x" * 1001}).encode(), 400, "has 1,001 characters; at most 1,000"),
         (b'{"question": "hi", "conversation_id": "nobody"}', 404, "there is no conversation 'nobody'"),
         (b"\xff\xfe", 400, "not valid JSON"),
@@ -73,6 +75,16 @@ def test_a_bad_question_is_one_clear_sentence(client: TestClient, body: bytes, s
     response = client.post("/api/support/ask", content=body, headers={"Content-Type": "application/json"})
     assert response.status_code == status
     assert message in response.json()["error"]["message"]
+
+
+def test_what_nobody_foresaw_is_an_error_answer_too(client: TestClient, apps: Applications) -> None:
+    async def breaks(_query: str, _k: int) -> list[Hit]:
+        raise RuntimeError("secret detail")
+
+    apps.assistant.search = breaks
+    response = ask(client, "Can I pay by card?")
+    assert (response.status_code, response.json()["error"]["code"]) == (500, "failed")
+    assert "secret" not in response.text
 
 
 def test_requests_from_other_sites_and_forms_are_refused(client: TestClient) -> None:
@@ -260,7 +272,8 @@ def test_content_is_written_for_staff_only(client: TestClient) -> None:
         ({"template": "product-description", "values": {"colour": "red"}}, "has no field 'colour'"),
         ({"template": "product-description", "values": {}, "language": "en"}, "needs field 'name'"),
         ({"template": "product-description", "values": []}, "'values' must be an object"),
-        ({"template": "product-description", "values": {"name": 3}}, "'values' must be an object"),
+        ({"template": "product-description", "values": {"name": 3}}, "'name' must be a string"),
+        ({"template": "product-description", "values": {"name": "a\0b"}}, "'name' holds '\\x00'"),
         ({"template": "product-description", "values": {}, "language": "fr"}, "'language' 'fr' is neither"),
     ],
 )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import asdict, is_dataclass
@@ -32,6 +33,9 @@ SECURITY_HEADERS = {
 }
 _NO_STORE = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
+_NO_TEXT = re.compile("[\0\ud800-\udfff]")  # JSON can spell NUL and half a character, databases cannot hold them
+_FAILED = "something went wrong here; the log of the service says what"
+
 log = logging.getLogger(__name__)
 
 
@@ -55,6 +59,9 @@ def answers_errors(endpoint: Endpoint) -> Endpoint:
         except TulouError as err:
             log.warning("%s is not available: %s", request.url.path, err)
             return error(503, "unavailable", str(err))
+        except Exception:
+            log.exception("%s failed", request.url.path)
+            return error(500, "failed", _FAILED)
 
     return answering
 
@@ -77,7 +84,7 @@ async def read_object(request: Request) -> dict[str, Any]:
         raise Refused(415, "not_json", "send the request as JSON with Content-Type: application/json")
     try:
         value = json.loads(await request.body())
-    except ValueError as err:
+    except (ValueError, RecursionError) as err:
         raise Refused(400, "bad_json", f"the body is not valid JSON: {err}") from err
     if not isinstance(value, dict):
         raise Refused(400, "bad_json", "the body must be a JSON object")
@@ -94,8 +101,8 @@ def text_of(body: Mapping[str, Any], key: str, max_chars: int, default: str | No
         raise Refused(400, "bad_value", f"{key!r} is empty")
     if len(value) > max_chars:
         raise Refused(400, "too_long", f"{key!r} has {len(value):,} characters; at most {max_chars:,} are accepted")
-    if "\0" in value:
-        raise Refused(400, "bad_value", f"{key!r} holds a NUL character")
+    if odd := _NO_TEXT.search(value):
+        raise Refused(400, "bad_value", f"{key!r} holds {odd[0]!r}, which no text has")
     return value
 
 
@@ -119,6 +126,9 @@ async def stream(events: AsyncGenerator[Any]) -> Response:
             except TulouError as err:
                 log.warning("an answer broke off: %s", err)
                 yield sse("error", {"message": str(err), "code": "unavailable"})
+            except Exception:
+                log.exception("an answer broke off")
+                yield sse("error", {"message": _FAILED, "code": "failed"})
 
     return StreamingResponse(lines(), 200, {**_NO_STORE, "X-Accel-Buffering": "no"}, "text/event-stream")
 

@@ -20,7 +20,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Receive, Scope, Send
 
 from tulou.apps import history, http
-from tulou.apps.content.templates import Template
+from tulou.apps.content.templates import MAX_VALUE_CHARS, Template
 from tulou.apps.content.writer import Writer, Written
 from tulou.apps.feedback import give_feedback
 from tulou.apps.http import Refused, answers_errors, read_object, reply, text_of
@@ -153,8 +153,9 @@ class Applications:
         await self._require_account(request)
         body = await read_object(request)
         values = body.get("values", {})
-        if not isinstance(values, dict) or not all(isinstance(value, str) for value in values.values()):
+        if not isinstance(values, dict):
             raise Refused(400, "bad_value", "'values' must be an object of field names and texts")
+        values = {name: text_of(values, name, MAX_VALUE_CHARS, default="") for name in values}
         language = body.get("language")
         if language not in (None, "zh", "en"):
             raise Refused(400, "bad_value", f"'language' {language!r} is neither 'zh' nor 'en'")
