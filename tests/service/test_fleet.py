@@ -130,3 +130,20 @@ def test_pauses_grow_with_young_deaths(deaths: int, seconds: float) -> None:
 def test_a_replica_that_never_was_ready_is_given_up_sooner() -> None:
     assert [is_crash_loop(n, was_ever_ready=False) for n in (1, 2)] == [False, True]
     assert [is_crash_loop(n, was_ever_ready=True) for n in (4, 5)] == [False, True]
+
+
+async def test_a_replica_that_cannot_be_started_now_is_tried_again(tmp_path: Path) -> None:
+    write_manifest(tmp_path / "assistant", MODELS["assistant"])
+    python = tmp_path / "python"  # not there yet, as when processes or file handles have run out
+    fleet = Fleet(specs_for({"assistant": tmp_path / "assistant"}, 1), tmp_path / "logs", python=str(python))
+    await fleet.start()
+    try:
+        while fleet.status()[0].restarts == 0:
+            await asyncio.wait_for(fleet.changed(), 5)
+        assert "could not be started" in str(fleet.status()[0].last_exit)
+        python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+        python.chmod(0o755)
+        while not fleet.ready("assistant"):
+            await asyncio.wait_for(fleet.changed(), 20)
+    finally:
+        await fleet.stop()

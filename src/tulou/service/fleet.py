@@ -176,6 +176,8 @@ class Fleet:
                 await self._watch(replica)
             except _Ended as ended:
                 replica.last_exit = str(ended)
+            except (OSError, ValueError) as err:  # no memory, file handles or disk for one more process; it may pass
+                replica.last_exit = f"could not be started: {err}"
             replica.endpoint = None
             await self._end(replica, grace_s=0)
             lived_s = time.time() - (replica.started_at or 0)
