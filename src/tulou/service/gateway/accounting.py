@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -43,6 +44,7 @@ class Accountant:
         self._now = now
         self._clock = clock
         self._rows: list[dict[str, Any]] = []
+        self._lock = threading.Lock()  # rows come from the event loop and leave in a thread
         self._dropped = 0
         self._writer: asyncio.Task[None] | None = None
 
@@ -82,14 +84,16 @@ class Accountant:
 
     def flush(self) -> None:
         """Write the waiting rows; on failure they stay for the next time."""
-        rows, self._rows = self._rows, []
+        with self._lock:
+            rows, self._rows = self._rows, []
         if not rows:
             return
         try:
             with self._state.begin() as db:
                 db.execute(requests.insert(), rows)
         except SQLAlchemyError as err:
-            self._rows = rows + self._rows
+            with self._lock:
+                self._rows = rows + self._rows
             logger.warning("accounting: %d rows wait, the state database refuses them: %s", len(self._rows), err)
 
     def _close(self, entry: Entry) -> None:
@@ -113,21 +117,21 @@ class Accountant:
             if self._dropped % 1000 == 1:
                 logger.error("accounting: %d rows dropped, the state database does not keep up", self._dropped)
             return
-        self._rows.append(
-            {
-                "id": entry.caller.request_id,
-                "at": self._now(),
-                "key_id": entry.caller.key_id,
-                "route": entry.caller.route,
-                "model": entry.model,
-                "model_version": entry.model_version,
-                "replica": entry.replica,
-                "status": entry.status,
-                "latency_ms": round(seconds * 1000, 3),
-                "prompt_tokens": entry.prompt_tokens,
-                "completion_tokens": entry.completion_tokens,
-            }
-        )
+        row = {
+            "id": entry.caller.request_id,
+            "at": self._now(),
+            "key_id": entry.caller.key_id,
+            "route": entry.caller.route,
+            "model": entry.model,
+            "model_version": entry.model_version,
+            "replica": entry.replica,
+            "status": entry.status,
+            "latency_ms": round(seconds * 1000, 3),
+            "prompt_tokens": entry.prompt_tokens,
+            "completion_tokens": entry.completion_tokens,
+        }
+        with self._lock:
+            self._rows.append(row)
 
     async def _write_regularly(self) -> None:
         while True:
