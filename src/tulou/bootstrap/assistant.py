@@ -17,7 +17,6 @@ from tulou.bootstrap.retrieval import Retrieval, open_retrieval
 from tulou.bootstrap.serving import served_models
 from tulou.core.errors import DataError
 from tulou.core.progress import Progress
-from tulou.core.settings import SupportSettings
 from tulou.core.state import metadata
 from tulou.core.telemetry import Metrics
 from tulou.core.types import Language
@@ -44,12 +43,12 @@ async def local_apps(project: Project, state: sa.Engine | None = None) -> AsyncI
     models = LocalModels({name: each.folder for name, each in served.items()})
     versions = {name: each.manifest.version for name, each in served.items()}.get
     try:
-        retrieval = open_retrieval(project.search, models, settings.encoder, served[settings.encoder].folder)
+        support = project.support
+        encoder = served[settings.encoder].folder
+        retrieval = open_retrieval(project.search, models, settings.encoder, encoder, support.intents)
         state = state or project.state
         yield LocalApps(
-            assistant=Assistant(
-                models, retrieval, support_settings(project), state, Metrics(), lambda name: versions(name, "")
-            ),
+            assistant=Assistant(models, retrieval, support, state, Metrics(), lambda name: versions(name, "")),
             writer=Writer(
                 models, retrieval, settings.apps.content, project.folder, state, lambda name: versions(name, "")
             ),
@@ -57,14 +56,6 @@ async def local_apps(project: Project, state: sa.Engine | None = None) -> AsyncI
         )
     finally:
         models.close()
-
-
-def support_settings(project: Project) -> SupportSettings:
-    """[apps.support], without the intents where the project has no such classifier."""
-    settings = project.settings.apps.support
-    model = project.settings.models.get(settings.intents or "")
-    is_classifier = model is not None and model.task == "classify"
-    return settings if is_classifier else settings.model_copy(update={"intents": None})
 
 
 async def exam(project: Project, progress: Progress) -> dict[str, Any]:

@@ -38,6 +38,7 @@ def build_pipeline(project: Project) -> Pipeline:
         *(_export_encoder(project, name, model) for name, model in models.items() if model.task == "embed"),
         _index(project),
         *(stage for name, model in models.items() for stage in _recipe(project, name, model)),
+        *_affinity(project),
         *(_register(project, name) for name in models),
         *_exam(project),
     ]
@@ -202,6 +203,35 @@ def _index(project: Project) -> Stage:
         settings=project.settings.data.search,
         code=("tulou.data.search",),
     )
+
+
+def _affinity(project: Project) -> list[Stage]:
+    """What the tickets of the support application's classifier teach search; nothing where there is none."""
+    intents = project.support.intents
+    if intents is None:
+        return []
+
+    def run(context: StageContext) -> Summary:
+        from tulou.bootstrap.retrieval import AFFINITY_FILE
+        from tulou.data.search import open_index
+        from tulou.data.search.affinity import learn_affinity, save_affinity, training_rows
+        from tulou.data.search.publish import current_index
+
+        index = open_index(current_index(project.search))
+        affinity = learn_affinity(training_rows(context.inputs[f"split.{intents}"]), index, context.progress)
+        save_affinity(project.search / AFFINITY_FILE, affinity)
+        return {"labels": len(affinity), "documents": len({uri for weights in affinity.values() for uri in weights})}
+
+    return [
+        Stage(
+            name="affinity",
+            title="Learn from tickets what to find",
+            publishes=True,
+            run=run,
+            inputs=("index", f"split.{intents}"),
+            code=("tulou.data.search",),
+        )
+    ]
 
 
 # --- models -----------------------------------------------------------------------------------------------------
@@ -389,15 +419,16 @@ def _exam(project: Project) -> list[Stage]:
 
         return asyncio.run(exam(project, context.progress))
 
+    affinity = [stage.name for stage in _affinity(project)]
     return [
         Stage(
             name="exam",
             title="Take the exam",
             run=run,
-            inputs=("index", *(f"register.{name}" for name in project.settings.models)),
+            inputs=("index", *affinity, *(f"register.{name}" for name in project.settings.models)),
             settings=project.settings.apps.support.model_dump(),
             raw=lambda: _exam_digest(project),
-            code=("tulou.apps.support", "tulou.loop.exam", "tulou.core.prompt"),
+            code=("tulou.apps", "tulou.bootstrap.retrieval", "tulou.loop.exam", "tulou.core.prompt"),
         )
     ]
 

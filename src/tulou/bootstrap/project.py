@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tulou.core.settings import Settings, load_settings, with_listen
+from tulou.core.settings import Settings, SupportSettings, load_settings, with_listen
 from tulou.core.stage import read_json
 from tulou.core.state import open_state
 
@@ -62,6 +62,14 @@ class Project:
     def search(self) -> Path:
         """Folder of the embedded index."""
         return self.folder / self.settings.data.search
+
+    @property
+    def support(self) -> SupportSettings:
+        """[apps.support], without the intents where the project has no such classifier."""
+        settings = self.settings.apps.support
+        model = self.settings.models.get(settings.intents or "")
+        is_classifier = model is not None and model.task == "classify"
+        return settings if is_classifier else settings.model_copy(update={"intents": None})
 
     @cached_property
     def state(self) -> Engine:

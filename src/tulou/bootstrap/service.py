@@ -18,7 +18,6 @@ from tulou.apps.ports import Account
 from tulou.apps.routes import Applications
 from tulou.apps.sessions import Sessions
 from tulou.apps.support.assistant import Assistant
-from tulou.bootstrap.assistant import support_settings
 from tulou.bootstrap.overview import ServiceOverview
 from tulou.bootstrap.project import Project, write_private
 from tulou.bootstrap.retrieval import open_retrieval
@@ -79,13 +78,15 @@ def application_routes(
 ) -> list[BaseRoute]:
     settings = project.settings
     models = GatewayModels(switchboard)
-    retrieval = open_retrieval(project.search, models, settings.encoder, served[settings.encoder].folder)
+    support = project.support
+    encoder = served[settings.encoder].folder
+    retrieval = open_retrieval(project.search, models, settings.encoder, encoder, support.intents)
 
     def version(model: str) -> str:
         return served[model].manifest.version if model in served else ""
 
     return Applications(
-        assistant=Assistant(models, retrieval, support_settings(project), project.state, metrics, version),
+        assistant=Assistant(models, retrieval, support, project.state, metrics, version),
         writer=Writer(models, retrieval, settings.apps.content, project.folder, project.state, version),
         overview=ServiceOverview(project, switchboard, url),
         sessions=Sessions(KeyAccounts(keys), project.secret("session")),

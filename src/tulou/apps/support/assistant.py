@@ -2,7 +2,8 @@
 
 What the model writes is judged sentence by sentence while it streams: a sentence reaches the customer once a passage
 says the same, and the first that fails ends the draft. So streaming and honesty cost at most one sentence of delay.
-If nothing the model wrote may be said, the best passage is quoted; if the model is away, likewise.
+If nothing the model wrote may be said, the best passage is quoted; if the model is away, likewise. Where several
+documents fit almost equally well, each is quoted with its name: the reader decides, not a coin.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
@@ -24,7 +25,7 @@ from tulou.apps.ports import Search, Versions, no_versions
 from tulou.apps.support import wording
 from tulou.apps.support.grounding import judge_sentence, repeats
 from tulou.apps.support.quoting import addresses, quote
-from tulou.apps.support.relevance import is_follow_up, judge_relevance, rank
+from tulou.apps.support.relevance import CONTENDERS, contenders, is_follow_up, judge_relevance, rank
 from tulou.core.errors import TulouError
 from tulou.core.prompt import support_messages
 from tulou.core.settings import SupportSettings
@@ -122,6 +123,10 @@ class Assistant:
                 kind, draft.cited = "quoted", [quoted.passage]
                 draft.text = wording.before_quote(language, quoted.passage.language) + quoted.text
                 yield Delta(draft.text)
+            close = contenders(query, language, hits)
+            passages += [hit.passage for hit in close if hit.passage not in passages]
+            for delta in _also_quoted(query, language, close, draft):
+                yield delta
 
         answer = Answer(
             turn_id=turn_id,
@@ -217,3 +222,16 @@ class Assistant:
             await asyncio.to_thread(save_turn, self.state, turn, visitor)
         except SQLAlchemyError as err:  # the customer has the answer; losing the record must not take it away
             log.error("answer %s was not stored: %s", turn.id, err)
+
+
+def _also_quoted(question: str, language: Language, close: Sequence[Hit], draft: _Draft) -> Iterator[Delta]:
+    """Where search is not sure of its document: a quote from each other one that may be meant, with its name."""
+    for hit in close[:CONTENDERS]:
+        if hit.passage.uri in {passage.uri for passage in draft.cited} or len(draft.cited) >= CONTENDERS:
+            continue
+        quoted = quote(question, language, [hit])
+        if quoted is not None and quoted.text not in draft.text:
+            also = wording.also(language, hit.passage.title, quoted.text)
+            draft.text += also
+            draft.cited.append(hit.passage)
+            yield Delta(also)

@@ -16,10 +16,13 @@ from tulou.apps import words
 from tulou.apps.support.scope import asks_elsewhere
 from tulou.core.types import Hit, Language, Passage
 
-# Weights of the evidence, fitted for each language on 121 questions and 77 off-topic ones; the threshold is 0.
+# Weights of the evidence, fitted for each language on 187 questions and 106 off-topic ones; the threshold is 0.
 _CHINESE = {"lexical": 1.8, "coverage": 0.9, "runs": 3.1, "headed": 1.7, "shared": 1.0, "bias": -3.1}
-_ENGLISH = {"lexical": 2.8, "coverage": 1.1, "runs": 0.0, "headed": 1.1, "shared": 3.1, "bias": -5.5}
-_MIN_COSINE = 0.58  # MiniLM vectors this close speak for themselves; off-topic questions reached 0.53 (English only)
+_ENGLISH = {"lexical": 0.8, "headed": 0.9, "shared": 1.8, "cosine": 5.0, "bias": -4.5}
+_ENGLISH_BY_WORDS = {"lexical": 2.8, "coverage": 1.1, "headed": 1.1, "shared": 3.1, "bias": -5.5}  # without vectors
+
+CONTENDERS = 3  # documents that may be quoted side by side
+_CLOSE_SECOND = 0.8  # of the leader's worth; with less, a passage does not contend
 
 _FOLLOW_UP = re.compile(
     r"^(?:那|那么|还有|如果是|要是)|呢[?？]?$|^(?:and|or|but|so|then)\b|^(?:what|how) about\b"
@@ -44,8 +47,7 @@ def judge_relevance(question: str, language: Language, hits: Sequence[Hit]) -> R
     if elsewhere is not None:
         return Relevance(False, elsewhere)
     evidence = _evidence(question, language, hits)
-    is_close = language != "zh" and max(hit.cosine for hit in hits) >= _MIN_COSINE
-    is_relevant = evidence >= 0 or is_close
+    is_relevant = evidence >= 0
     return Relevance(is_relevant, "relevant" if is_relevant else "too_little_in_common", evidence)
 
 
@@ -55,6 +57,28 @@ def rank(question: str, language: Language, hits: Sequence[Hit]) -> list[Hit]:
     The other language stays behind unless it fits clearly better, so that a question whose answer exists in one
     language only is still answered.
     """
+    return [hit for _, hit in _by_worth(question, language, hits)]
+
+
+def contenders(question: str, language: Language, hits: Sequence[Hit]) -> list[Hit]:
+    """The best passage, and those of other documents in its language that are nearly as good, best first.
+
+    One hit means that search is sure of its document; several, that a reader should see more than one.
+    """
+    ranked = _by_worth(question, language, hits)
+    if not ranked:
+        return []
+    most, leader = ranked[0]
+    close = [
+        hit
+        for worth, hit in ranked
+        if worth >= _CLOSE_SECOND * most and hit.passage.language == leader.passage.language
+    ]
+    of_document = {hit.passage.uri: hit for hit in reversed(close)}  # the best of each
+    return [hit for hit in close if of_document[hit.passage.uri] is hit][:CONTENDERS]
+
+
+def _by_worth(question: str, language: Language, hits: Sequence[Hit]) -> list[tuple[float, Hit]]:
     best = max((hit.score for hit in hits), default=0.0) or 1.0
     asked = words.question_terms(question)
 
@@ -64,7 +88,7 @@ def rank(question: str, language: Language, hits: Sequence[Hit]) -> list[Hit]:
         headed = 0.3 * _shared(_head_of(hit.passage), asked) / len(asked) if asked else 0.0
         return own + vector + headed + 0.6 * hit.score / best + 0.8 * hit.lexical + 0.3 * _covered(hit.passage, asked)
 
-    return sorted(hits, key=worth, reverse=True)
+    return sorted(((worth(hit), hit) for hit in hits), key=lambda pair: -pair[0])
 
 
 def is_follow_up(question: str) -> bool:
@@ -73,7 +97,9 @@ def is_follow_up(question: str) -> bool:
 
 
 def _evidence(question: str, language: Language, hits: Sequence[Hit]) -> float:
-    weights = _CHINESE if language == "zh" else _ENGLISH
+    cosine = max(hit.cosine for hit in hits)
+    by_vectors = _ENGLISH if cosine else _ENGLISH_BY_WORDS
+    weights = _CHINESE if language == "zh" else by_vectors
     asked = words.question_terms(question)
     texts = [_all_of(hit.passage) for hit in hits]
     measured = {
@@ -82,9 +108,10 @@ def _evidence(question: str, language: Language, hits: Sequence[Hit]) -> float:
         "runs": max(_runs(question, text) for text in texts),
         "headed": min(2, max(_shared(_head_of(hit.passage), asked) for hit in hits)),
         "shared": max(_shared(text, asked) for text in texts),
+        "cosine": cosine,
         "bias": 1.0,
     }
-    return sum(weights[name] * value for name, value in measured.items())
+    return sum(weight * measured[name] for name, weight in weights.items())
 
 
 def _covered(passage: Passage, asked: Sequence[str]) -> float:

@@ -19,6 +19,7 @@ _OTHER_LANGUAGE = {
     "zh": "这部分资料目前只有英文版：\n",
     "en": "Our documents cover this in Chinese only:\n",
 }
+_ALSO = {"zh": "\n\n另外，《{title}》中写道：{text}", "en": "\n\nAlso, from “{title}”: {text}"}
 _OUTSIDE_REASONS = ("off_topic", "elsewhere")
 
 
@@ -33,3 +34,8 @@ def before_quote(question: Language, passage: str) -> str:
     """What to say before a quote that is in another language than the question."""
     spoken = "zh" if question == "zh" else "en"
     return "" if passage == spoken or passage == "other" else _OTHER_LANGUAGE[spoken]
+
+
+def also(language: Language, title: str, text: str) -> str:
+    """A further quote, from a document that may be meant as well."""
+    return _ALSO["zh" if language == "zh" else "en"].format(title=title, text=text)
