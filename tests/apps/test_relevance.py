@@ -2,8 +2,8 @@ import pytest
 from tests.apps.bookshop import OFF_TOPIC, QUESTIONS, Bookshop
 
 from tulou.apps.support.quoting import quote
-from tulou.apps.support.relevance import is_follow_up, judge_relevance, rank
-from tulou.core.types import Language
+from tulou.apps.support.relevance import contenders, is_follow_up, judge_relevance, rank
+from tulou.core.types import Hit, Language, Passage
 from tulou.data.language import detect
 
 # What words alone manage on the development questions; a change that does worse must say why.
@@ -61,3 +61,14 @@ def test_a_follow_up_leans_on_the_question_before(question: str) -> None:
 @pytest.mark.parametrize("question", ["退货运费谁承担？", "How long does delivery take?", "可以货到付款吗"])
 def test_a_whole_question_stands_alone(question: str) -> None:
     assert not is_follow_up(question)
+
+
+def test_one_contender_where_search_is_sure_and_several_where_it_is_not() -> None:
+    def hit(uri: str, score: float, language: str = "en") -> Hit:
+        return Hit(Passage(uri, uri, "k", uri, "", "", "", "some text", language), score, score, score)
+
+    sure = [hit("a", 1.0), hit("b", 0.2)]
+    assert [each.passage.uri for each in contenders("question", "en", sure)] == ["a"]
+    torn = [hit("a", 1.0), hit("b", 0.98), hit("b", 0.97), hit("twin", 0.99, "zh"), hit("c", 0.96), hit("d", 0.95)]
+    assert [each.passage.uri for each in contenders("question", "en", torn)] == ["a", "b", "c"]
+    assert contenders("question", "en", []) == []

@@ -7,6 +7,7 @@ after it was registered. The alias `champion` is what serves.
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 from collections.abc import Mapping, Sequence
@@ -157,6 +158,7 @@ class Registry:
     def _client(self) -> MlflowClient:
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         mlflow = load_extra("mlflow", "train", "the model registry")
+        logging.getLogger("mlflow").setLevel(logging.WARNING)  # it tells every table it makes
         return mlflow.MlflowClient(tracking_uri=self._uri, registry_uri=self._uri)
 
 
