@@ -1,4 +1,4 @@
-"""The last five minutes at a glance: request rate, success rate and latencies, kept in memory for the console.
+"""The last five minutes at a glance: requests, success rate and latencies, kept in memory for the console.
 
 A ring of the latest requests, sorted when someone looks. Exact, and cheap as long as people look seldom; for history
 there are the metrics and the `requests` table.
@@ -22,7 +22,6 @@ class LiveFigures:
     window_s: float
     requests: int
     failures: int
-    requests_per_second: float
     success_rate: float | None  # 0..1; a refused bad request is no failure of ours
     p50_ms: float | None
     p99_ms: float | None
@@ -82,7 +81,6 @@ class Live:
             window_s=round(window_s, 1),
             requests=len(seen),
             failures=failures,
-            requests_per_second=len(seen) / window_s,
             success_rate=1 - failures / len(seen) if seen else None,
             p50_ms=_quantile(latencies, 0.5),
             p99_ms=_quantile(latencies, 0.99),

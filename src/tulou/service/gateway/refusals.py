@@ -149,16 +149,6 @@ def context_exceeded(message: str, param: str) -> ApiError:
     return ApiError(400, message, code="context_length_exceeded", param=param)
 
 
-def too_many_requests(retry_after_s: int) -> ApiError:
-    return ApiError(
-        429,
-        f"Rate limit reached. Please try again in {retry_after_s}s.",
-        type="requests",
-        code="rate_limit_exceeded",
-        retry_after_s=retry_after_s,
-    )
-
-
 def replicas_unavailable(model: str) -> ApiError:
     return ApiError(
         503,
