@@ -20,6 +20,8 @@ async def test_the_last_word_counts(apps: Applications) -> None:
     assert recent_turns(apps.state, 1)[0].correction == "不可以。"
     counts = count_answers(apps.state, since=0)
     assert (counts.total, counts.by_kind, counts.up, counts.down) == (1, {"quoted": 1}, 0, 1)
+    others = count_answers(apps.state, since=0, app="content")
+    assert (others.total, others.up, others.down) == (0, 0, 0)
 
 
 async def test_only_existing_answers_of_the_visitor_are_rated(apps: Applications) -> None:

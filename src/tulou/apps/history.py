@@ -109,10 +109,11 @@ def recent_turns(state: Engine, limit: int, before: float | None = None) -> list
 
 
 def count_answers(state: Engine, since: float, app: str = "support") -> AnswerCounts:
-    asked = sa.select(turns.c.kind, sa.func.count()).join(conversations).where(conversations.c.app == app)
-    rated = sa.select(feedback.c.rating, sa.func.count()).join(turns).where(turns.c.at >= since)
+    lately = (conversations.c.app == app, turns.c.at >= since)
+    asked = sa.select(turns.c.kind, sa.func.count()).join(conversations).where(*lately)
+    rated = sa.select(feedback.c.rating, sa.func.count()).join(turns).join(conversations).where(*lately)
     with state.connect() as connection:
-        kinds = {row[0]: row[1] for row in connection.execute(asked.where(turns.c.at >= since).group_by(turns.c.kind))}
+        kinds = {row[0]: row[1] for row in connection.execute(asked.group_by(turns.c.kind))}
         ratings = {row[0]: row[1] for row in connection.execute(rated.group_by(feedback.c.rating))}
     return AnswerCounts(sum(kinds.values()), kinds, ratings.get(1, 0), ratings.get(-1, 0))
 
