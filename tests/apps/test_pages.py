@@ -13,8 +13,6 @@ import uvicorn
 from tests.apps.bookshop import Bookshop
 from tests.apps.fakes import ADMIN_KEY, FakeModels, application, applications
 
-pytestmark = pytest.mark.slow
-
 CHROMIUM = shutil.which("chromium")
 
 
