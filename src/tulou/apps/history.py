@@ -111,7 +111,8 @@ def recent_turns(state: Engine, limit: int, before: float | None = None) -> list
 def count_answers(state: Engine, since: float, app: str = "support") -> AnswerCounts:
     lately = (conversations.c.app == app, turns.c.at >= since)
     asked = sa.select(turns.c.kind, sa.func.count()).join(conversations).where(*lately)
-    rated = sa.select(feedback.c.rating, sa.func.count()).join(turns).join(conversations).where(*lately)
+    joined = feedback.join(turns).join(conversations)
+    rated = sa.select(feedback.c.rating, sa.func.count()).select_from(joined).where(*lately)
     with state.connect() as connection:
         kinds = {row[0]: row[1] for row in connection.execute(asked.group_by(turns.c.kind))}
         ratings = {row[0]: row[1] for row in connection.execute(rated.group_by(feedback.c.rating))}
