@@ -7,6 +7,7 @@ from typing import Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from tulou.core.errors import TulouError
@@ -34,6 +35,11 @@ def table(*columns: str, title: str | None = None) -> Table:
     for column in columns:
         made.add_column(column.lstrip(">"), justify="right" if column.startswith(">") else "left", header_style="dim")
     return made
+
+
+def plain(text: object) -> str:
+    """`text` of a user, a file or a model, for a place where rich would read square brackets as markup."""
+    return escape(str(text))
 
 
 def human_bytes(n: float) -> str:

@@ -24,6 +24,7 @@ from rich.progress import (
 from rich.text import Text
 
 from tulou.cli.headlines import headline
+from tulou.cli.output import plain
 from tulou.core.progress import Bar
 from tulou.core.stage import Stage, StageResult
 
@@ -47,7 +48,7 @@ class TerminalBar:
         self._progress.advance(self._task, n)
 
     def note(self, text: str) -> None:
-        self._progress.update(self._task, note=text)
+        self._progress.update(self._task, note=plain(text))
 
 
 class Terminal:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from tulou.cli.app import HERE, JsonOption, ProjectOption, app
-from tulou.cli.output import emit, human_seconds, stderr, stdout
+from tulou.cli.output import emit, human_seconds, plain, stderr, stdout
 from tulou.cli.progress import Terminal
 from tulou.cli.screens import show_exam, show_run, show_search, show_status, show_trace
 from tulou.core.errors import TulouError
@@ -36,10 +36,10 @@ def init(
     if as_json:
         emit({"folder": str(folder.resolve()), "template": template, "files": len(written), "skipped": skipped})
         return
-    stdout.print(f"[green]✓[/green] wrote {len(written) - len(skipped)} files to [bold]{folder}[/bold]")
+    stdout.print(f"[green]✓[/green] wrote {len(written) - len(skipped)} files to [bold]{plain(folder)}[/bold]")
     for file in skipped:
-        stdout.print(f"  [yellow]skipped[/yellow] {file['path']}: {file['skipped']}")
-    stdout.print(f"  next: [bold]tulou up --project {folder}[/bold]")
+        stdout.print(f"  [yellow]skipped[/yellow] {plain(file['path'])}: {plain(file['skipped'])}")
+    stdout.print(f"  next: [bold]tulou up --project {plain(folder)}[/bold]")
 
 
 @app.command()

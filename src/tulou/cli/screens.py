@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tulou.cli.output import human_bytes, human_seconds, stdout, table
+from tulou.cli.output import human_bytes, human_seconds, plain, stdout, table
 from tulou.core.stage import StageResult
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def show_run(results: Sequence[StageResult], seconds: float, project: Project) -
     peak = max((result.peak_rss_bytes for result in results if not result.is_cached), default=0)
     stdout.print(f"\n[green]done[/green] in {human_seconds(seconds)}, at most {human_bytes(peak)} of memory")
     if report := by_name.get("report"):
-        stdout.print(f"what was cleaned and why: {report.path / 'report.html'}", soft_wrap=True)
+        stdout.print(f"what was cleaned and why: {plain(report.path / 'report.html')}", soft_wrap=True)
     if project.running_service():
         stdout.print("the service is running the earlier versions; restart it to serve the new ones")
 
@@ -92,9 +92,8 @@ def show_exam(score: Mapping[str, Any], models: Mapping[str, Mapping[str, Any]])
     if misses:
         rows = table("missed", "expected", "cited", title="\nMisses")
         for row in misses:
-            rows.add_row(
-                row["question"], ", ".join(row["expected"]) or "decline", ", ".join(row["cited"]) or row["kind"]
-            )
+            expected, cited = ", ".join(row["expected"]) or "decline", ", ".join(row["cited"]) or row["kind"]
+            rows.add_row(plain(row["question"]), plain(expected), plain(cited))
         stdout.print(rows)
     rows = table("model", "held-out scores", title="\nModels")
     for name, metrics in models.items():
@@ -116,15 +115,19 @@ def show_search(hits: Sequence[Mapping[str, Any]]) -> None:
 
 def show_trace(traced: Mapping[str, Any]) -> None:
     answer = traced["answer"]
-    stdout.print(f"[bold]question[/bold]  {answer['question']}")
-    stdout.print(f"[bold]answer[/bold]    {answer['answer']}  [dim]({answer['kind']})[/dim]")
+    stdout.print(f"[bold]question[/bold]  {plain(answer['question'])}")
+    stdout.print(f"[bold]answer[/bold]    {plain(answer['answer'])}  [dim]({answer['kind']})[/dim]")
     stdout.print(f"[bold]model[/bold]     {traced['model']['name']} version {traced['model']['version'] or '-'}")
     if rated := traced["feedback"]:
-        stdout.print(f"[bold]feedback[/bold]  {'up' if rated['rating'] > 0 else 'down'} {rated['comment'] or ''}")
+        stdout.print(
+            f"[bold]feedback[/bold]  {'up' if rated['rating'] > 0 else 'down'} {plain(rated['comment'] or '')}"
+        )
     for passage in traced["passages"]:
         document = passage["document"] or {}
-        stdout.print(f"[bold]passage[/bold]   {passage['heading'] or passage['title']}")
-        stdout.print(f"  from     {document.get('uri')} {document.get('position')} ({document.get('media_type')})")
+        stdout.print(f"[bold]passage[/bold]   {plain(passage['heading'] or passage['title'])}")
+        stdout.print(
+            f"  from     {plain(document.get('uri'))} {plain(document.get('position'))} ({document.get('media_type')})"
+        )
         stdout.print(f"  file     sha256 {document.get('content_hash')}, changed {document.get('modified_at')}")
         cleaned = ", ".join(f"{row['step']}.{row['rule']}" for row in passage["decisions"])
         stdout.print(f"  cleaned  {cleaned or 'kept as it came'}")

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from tulou.cli.app import HERE, JsonOption, ProjectOption, app
-from tulou.cli.output import emit, stdout, table
+from tulou.cli.output import emit, plain, stdout, table
 from tulou.cli.project import run_pipeline
 
 
@@ -52,12 +52,11 @@ def _show_ready(ready: dict[str, Any], as_json: bool) -> None:
     stdout.print(f"  console     {url}/")
     stdout.print(f"  content     {url}/content")
     stdout.print(f"  OpenAI API  {url}/v1")
+    file = plain(ready["admin_key_file"])
     if key := ready.get("admin_key"):
-        stdout.print(
-            f"  key         [bold]{key}[/bold]  [yellow]shown only now[/yellow]; also in {ready['admin_key_file']}"
-        )
+        stdout.print(f"  key         [bold]{key}[/bold]  [yellow]shown only now[/yellow]; also in {file}")
     else:
-        stdout.print(f"  key         in {ready['admin_key_file']}")
+        stdout.print(f"  key         in {file}")
     stdout.print("  Ctrl-C stops everything")
 
 
@@ -76,9 +75,8 @@ def ask(
         emit(found)
         return
     stdout.print(found["text"], markup=False)
-    stdout.print(
-        f"\n[dim]{found['kind']} ({found['reason']}), {found['latency_ms']:.0f} ms, answer {found['turn_id']}[/dim]"
-    )
+    how = f"{found['kind']} ({plain(found['reason'])})"
+    stdout.print(f"\n[dim]{how}, {found['latency_ms']:.0f} ms, answer {found['turn_id']}[/dim]")
     for source in found["sources"]:
         mark = "•" if source["is_cited"] else " "
         stdout.print(f"{mark} {source['heading'] or source['title']} - {source['uri']}", markup=False, style="dim")
@@ -104,7 +102,7 @@ def write(
     if as_json:
         emit(found)
     else:
-        stdout.print(f"\n\n[dim]{found['kind']} ({found['reason']})[/dim]")
+        stdout.print(f"\n\n[dim]{found['kind']} ({plain(found['reason'])})[/dim]")
 
 
 def fields_of(values: list[str]) -> dict[str, str]:
@@ -137,7 +135,7 @@ def list_keys(project: ProjectOption = HERE, as_json: JsonOption = False) -> Non
         return
     rows = table("id", "name", "role", "state")
     for key in found:
-        rows.add_row(str(key["id"]), str(key["name"]), str(key["role"]), "revoked" if key["revoked_at"] else "valid")
+        rows.add_row(str(key["id"]), plain(key["name"]), str(key["role"]), "revoked" if key["revoked_at"] else "valid")
     stdout.print(rows)
 
 

@@ -1,0 +1,27 @@
+from rich.console import Console
+
+from tulou.cli import screens
+from tulou.cli.progress import Terminal
+
+
+def test_square_brackets_of_users_are_shown_and_not_obeyed(monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    console = Console(width=200, record=True, force_terminal=False)
+    monkeypatch.setattr(screens, "stdout", console)
+    document = {"uri": "data/[old]/a.md", "position": "", "media_type": "text/markdown"}
+    screens.show_trace(
+        {
+            "answer": {"question": "Is [bold] safe[/bold]? [/]", "answer": "Yes [1].", "kind": "quoted"},
+            "model": {"name": "assistant", "version": "1"},
+            "feedback": {"rating": 1, "comment": "[/red]"},
+            "passages": [{"heading": "[a]", "title": "", "document": document, "decisions": []}],
+        }
+    )
+    shown = console.export_text()
+    for text in ("Is [bold] safe[/bold]? [/]", "Yes [1].", "[/red]", "[a]", "data/[old]/a.md"):
+        assert text in shown
+
+
+def test_a_file_with_brackets_in_its_name_does_not_stop_the_bars() -> None:
+    with Terminal(Console(force_terminal=True, width=200)) as terminal, terminal.bar("collect", 1) as bar:
+        bar.note("a[/b].md")
+        terminal._bars.refresh()
