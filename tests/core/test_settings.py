@@ -31,6 +31,12 @@ def test_a_wrong_setting_is_one_sentence_that_names_the_key(raw: dict[str, objec
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(("key", "meant"), [("models", "model.NAME"), ("compress", "model.compress")])
+def test_names_from_inside_are_not_taken_from_the_file(key: str, meant: str) -> None:
+    with pytest.raises(SettingsError, match=f"unknown key '{key}'; did you mean '{meant}'"):
+        parse_settings({key: {}})
+
+
 def test_two_sources_with_one_name_are_refused() -> None:
     source = {"name": "a", "url": "*.md"}
     with pytest.raises(SettingsError, match="two sources are called 'a'"):

@@ -254,6 +254,9 @@ def with_listen(settings: Settings, listen: str) -> Settings:
 
 def parse_settings(raw: dict[str, Any], where: str = FILE_NAME) -> Settings:
     tables = dict(raw)
+    for key, meant in (("models", "model.NAME"), ("compress", "model.compress")):  # names that Settings has inside
+        if key in tables:
+            raise SettingsError(f"{where}: unknown key {key!r}; did you mean '{meant}'?")
     models = tables.pop("model", {})
     if not isinstance(models, dict):
         raise SettingsError(f"{where}: [model.NAME] must be a table")
