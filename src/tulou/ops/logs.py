@@ -5,12 +5,15 @@ Files rotate at 10 MB and three old ones are kept: an unattended service never f
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import logging.handlers
 import time
 from collections import deque
 from collections.abc import Iterator
+from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,8 @@ import ecs_logging
 
 MAX_FILE_BYTES = 10 << 20
 OLD_FILES = 3
+
+_PLAIN_TIME_CHARS = 23  # of logging's %(asctime)s, which is local time
 
 
 def log_to_file(folder: Path, name: str, level: int = logging.INFO) -> logging.Logger:
@@ -42,7 +47,10 @@ def tail(folder: Path, name: str | None, lines: int) -> list[dict[str, Any]]:
     records: list[dict[str, Any]] = []
     for path in _files(folder, name):
         with path.open(encoding="utf-8", errors="replace") as file:
-            records += [_parse(line, path) for line in deque(file, maxlen=lines)]
+            read = [_parse(line, path) for line in deque(file, maxlen=lines)]
+        for before, record in pairwise(read):
+            record["@timestamp"] = record["@timestamp"] or before["@timestamp"]
+        records += read
     return sorted(records, key=lambda record: str(record["@timestamp"]))[-lines:]
 
 
@@ -70,11 +78,17 @@ def _files(folder: Path, name: str | None) -> list[Path]:
 
 
 def _parse(line: str, path: Path) -> dict[str, Any]:
-    """A log line as a record; a line that is not JSON (a crash's traceback, say) is a message with an empty time."""
+    """A log line as a record; one that is not JSON is a message, with the time in front of it if there is one.
+
+    Replicas write such lines, and what follows one without a time of its own (a traceback) belongs to it.
+    """
     try:
         record = json.loads(line)
     except ValueError:
         record = None
     if not isinstance(record, dict):
         record = {"message": line.rstrip("\n")}
+        with contextlib.suppress(ValueError):
+            at = datetime.strptime(line[:_PLAIN_TIME_CHARS], "%Y-%m-%d %H:%M:%S,%f").astimezone(UTC)
+            record["@timestamp"] = at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
     return {"@timestamp": "", "log.level": "", **record, "log": path.stem}
