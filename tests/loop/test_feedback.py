@@ -7,6 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from tulou.core.errors import DataError
+from tulou.core.settings import SensitiveAction
 from tulou.core.state import conversations, feedback, open_state, turns
 from tulou.loop.feedback import latest_snapshot, snapshot_digest, take_snapshot
 from tulou.loop.trace import trace_answer
@@ -22,6 +23,9 @@ PASSAGE = {
     "text": "You have 14 days.",
     "language": "en",
 }
+
+
+MASK: dict[str, SensitiveAction] = {"phone": "mask", "email": "mask"}
 
 
 @pytest.fixture
@@ -56,7 +60,7 @@ def test_thumbs_up_and_corrections_become_conversations_and_thumbs_down_do_not(s
     rate(state, "down", -1)
     rate(state, "corrected", -1, correction="Fourteen days from delivery.")
     rate(state, "declined", 1, kind="declined")
-    said = take_snapshot(state, tmp_path / "feedback")
+    said = take_snapshot(state, tmp_path / "feedback", MASK)
     assert (said["given"], said["up"], said["down"], said["corrected"], said["conversations"]) == (4, 2, 2, 1, 2)
     rows = pq.read_table(said["snapshot"]).to_pylist()
     assert [row["messages"][-1]["content"] for row in rows] == ["14 days.", "Fourteen days from delivery."]
@@ -65,16 +69,26 @@ def test_thumbs_up_and_corrections_become_conversations_and_thumbs_down_do_not(s
 
 def test_a_snapshot_is_only_made_when_something_was_said(state: Engine, tmp_path: Path) -> None:
     folder = tmp_path / "feedback"
-    assert take_snapshot(state, folder)["snapshot"] is None
+    assert take_snapshot(state, folder, MASK)["snapshot"] is None
     assert snapshot_digest(folder) == "none"
     rate(state, "up", 1)
-    assert take_snapshot(state, folder)["is_new"]
+    assert take_snapshot(state, folder, MASK)["is_new"]
     first, digest = latest_snapshot(folder), snapshot_digest(folder)
-    assert not take_snapshot(state, folder)["is_new"]
+    assert not take_snapshot(state, folder, MASK)["is_new"]
     rate(state, "up2", 1)
-    take_snapshot(state, folder)
+    take_snapshot(state, folder, MASK)
     assert latest_snapshot(folder) != first
     assert snapshot_digest(folder) != digest
+
+
+def test_what_customers_wrote_is_protected_before_it_is_learnt(state: Engine, tmp_path: Path) -> None:
+    rate(state, "corrected", -1, correction="Call 13812345678.")
+    folder = tmp_path / "feedback"
+    take_snapshot(state, folder, MASK)
+    snapshot = latest_snapshot(folder)
+    assert snapshot is not None
+    assert pq.read_table(snapshot).to_pylist()[0]["messages"][-1]["content"] == "Call [phone]."
+    assert take_snapshot(state, folder, {"phone": "drop"})["conversations"] == 0
 
 
 def test_an_unknown_answer_cannot_be_traced(state: Engine, tmp_path: Path) -> None:

@@ -154,7 +154,9 @@ def iterate(project: ProjectOption = HERE, as_json: JsonOption = False) -> None:
     from tulou.loop.feedback import take_snapshot
 
     opened = Project.open(project)
-    feedback = take_snapshot(opened.state, opened.feedback)
+    sensitive = opened.settings.data.clean.sensitive
+    key = opened.secret("token") if "tokenize" in sensitive.values() else None
+    feedback = take_snapshot(opened.state, opened.feedback, sensitive, key)
     if not as_json:
         stdout.print(
             f"feedback: {feedback['given']} given ({feedback['up']} up, {feedback['down']} down, "

@@ -2,12 +2,14 @@
 
 A snapshot is numbered and never changes, so a training run that used it can be repeated. Thumbs up teach the answer as
 given, corrections teach the corrected answer; thumbs down without a correction teach nothing and are only counted.
+What customers wrote is protected as [data.clean] asks of all data: no phone number of theirs is learnt.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +19,11 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from tulou.core.prompt import support_messages
+from tulou.core.settings import SensitiveAction
 from tulou.core.state import feedback, turns
 from tulou.core.types import CONVERSATION, Passage
+from tulou.data.clean.record import Rewrite
+from tulou.data.clean.sensitive import find_sensitive, kinds_to_drop, protect
 
 
 def latest_snapshot(folder: Path) -> Path | None:
@@ -32,15 +37,19 @@ def snapshot_digest(folder: Path) -> str:
     return hashlib.sha256(newest.read_bytes()).hexdigest()[:16] if newest else "none"
 
 
-def take_snapshot(state: Engine, folder: Path) -> dict[str, Any]:
+def take_snapshot(
+    state: Engine, folder: Path, sensitive: Mapping[str, SensitiveAction], token_key: bytes | None = None
+) -> dict[str, Any]:
     """Write the feedback given so far to `folder`, unless the newest snapshot already says the same.
 
-    Returns counts and the path of the snapshot that now is the newest (None while there is nothing to learn from).
+    `sensitive` says what to do with each kind of sensitive data; "tokenize" needs the project's `token_key`. Returns
+    counts and the path of the snapshot that now is the newest (None while there is nothing to learn from).
     """
     query = sa.select(turns, feedback.c.rating, feedback.c.correction).join(feedback).order_by(feedback.c.id)
     with state.connect() as connection:
         given = list(connection.execute(query).mappings())
-    rows = [row for turn in given if (row := _conversation(dict(turn))) is not None]
+    mask, unwanted = protect(sensitive, token_key), kinds_to_drop(sensitive)
+    rows = [row for turn in given if (row := _conversation(dict(turn), mask, unwanted)) is not None]
     newest = latest_snapshot(folder)
     table = pa.Table.from_pylist(rows, schema=CONVERSATION)
     is_new = bool(rows) and (newest is None or not pq.read_table(newest).equals(table))
@@ -59,13 +68,16 @@ def take_snapshot(state: Engine, folder: Path) -> dict[str, Any]:
     }
 
 
-def _conversation(turn: dict[str, Any]) -> dict[str, Any] | None:
-    """A training row from an answered question; None where there is no answer worth learning."""
+def _conversation(turn: dict[str, Any], mask: Rewrite, unwanted: set[str]) -> dict[str, Any] | None:
+    """A training row from an answered question; None where there is no answer worth learning, or one not to keep."""
     answer = (turn["correction"] or "").strip() or (turn["answer"] if turn["rating"] > 0 else "")
     if not answer or (turn["kind"] == "declined" and not turn["correction"]) or not turn["passages"]:
         return None
+    if unwanted & {kind for _, _, kind in find_sensitive(f"{turn['question']}\n{answer}")}:
+        return None
+    (question, _), (answer, _) = mask(turn["question"]), mask(answer)
     passages = [_passage(entry, turn["language"]) for entry in turn["passages"]]
-    messages = support_messages(turn["question"], passages, turn["language"])
+    messages = support_messages(question, passages, turn["language"])
     return {
         "id": f"feedback-{turn['id']}",
         "document_id": turn["passages"][0].get("document_id", ""),
