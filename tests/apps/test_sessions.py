@@ -5,7 +5,7 @@ from starlette.responses import Response
 from tests.apps.fakes import ADMIN_KEY, FakeAccounts
 
 from tulou.apps.limits import TokenBuckets
-from tulou.apps.sessions import SESSION_COOKIE, SESSION_S, Sessions
+from tulou.apps.sessions import SESSION_COOKIE, SESSION_S, VISITOR_COOKIE, Sessions
 
 
 class Clock:
@@ -69,6 +69,14 @@ async def test_a_forged_session_is_nobody() -> None:
         f"{SESSION_COOKIE}=é",
     ):
         assert await sessions.account(request(forged)) is None
+
+
+def test_a_cookie_is_good_for_its_own_purpose_only() -> None:
+    sessions = Sessions(FakeAccounts(), b"s" * 32, Clock())
+    session, _ = signed_in(sessions)
+    stranger, is_new = sessions.visitor(request(session.replace(SESSION_COOKIE, VISITOR_COOKIE)))
+    assert is_new
+    assert "k1" not in stranger
 
 
 def test_the_cookie_is_out_of_reach_of_scripts_and_other_sites() -> None:

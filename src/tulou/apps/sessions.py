@@ -36,7 +36,7 @@ class Sessions:
 
     async def account(self, request: Request) -> Account | None:
         """Who is signed in, or None."""
-        value = self._open(request.cookies.get(SESSION_COOKIE, ""))
+        value = self._open(SESSION_COOKIE, request)
         if value is None:
             return None
         key_id, _, ends = value.rpartition(".")
@@ -45,7 +45,7 @@ class Sessions:
         return await asyncio.to_thread(self.accounts.by_id, key_id)
 
     def start(self, response: Response, account: Account, request: Request) -> None:
-        value = self._sign(f"{account.id}.{int(self.clock()) + SESSION_S}")
+        value = self._sign(SESSION_COOKIE, f"{account.id}.{int(self.clock()) + SESSION_S}")
         _set_cookie(response, SESSION_COOKIE, value, SESSION_S, request)
 
     def end(self, response: Response) -> None:
@@ -53,18 +53,20 @@ class Sessions:
 
     def visitor(self, request: Request) -> tuple[str, bool]:
         """The id of whoever is asking, and whether it was made up just now."""
-        known = self._open(request.cookies.get(VISITOR_COOKIE, ""))
+        known = self._open(VISITOR_COOKIE, request)
         return (known, False) if known else (secrets.token_hex(16), True)
 
     def remember_visitor(self, response: Response, visitor: str, request: Request) -> None:
-        _set_cookie(response, VISITOR_COOKIE, self._sign(visitor), VISITOR_S, request)
+        _set_cookie(response, VISITOR_COOKIE, self._sign(VISITOR_COOKIE, visitor), VISITOR_S, request)
 
-    def _sign(self, value: str) -> str:
-        return f"{value}.{hmac.new(self.secret, value.encode(), hashlib.sha256).hexdigest()}"
+    def _sign(self, cookie: str, value: str) -> str:
+        """`value` with a signature that is good for this cookie alone."""
+        return f"{value}.{hmac.new(self.secret, f'{cookie}={value}'.encode(), hashlib.sha256).hexdigest()}"
 
-    def _open(self, signed: str) -> str | None:
+    def _open(self, cookie: str, request: Request) -> str | None:
+        signed = request.cookies.get(cookie, "")
         value, _, _signature = signed.rpartition(".")
-        return value if value and hmac.compare_digest(self._sign(value).encode(), signed.encode()) else None
+        return value if value and hmac.compare_digest(self._sign(cookie, value).encode(), signed.encode()) else None
 
 
 def _set_cookie(response: Response, name: str, value: str, max_age_s: int, request: Request) -> None:
