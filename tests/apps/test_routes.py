@@ -2,10 +2,13 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.applications import Starlette
+from starlette.routing import Mount
 from starlette.testclient import TestClient
 from tests.apps.bookshop import Bookshop
 from tests.apps.fakes import ADMIN_KEY, APP_KEY, FakeModels, FakeOverview, application, applications
@@ -75,6 +78,17 @@ def test_a_bad_question_is_one_clear_sentence(client: TestClient, body: bytes, s
     response = client.post("/api/support/ask", content=body, headers={"Content-Type": "application/json"})
     assert response.status_code == status
     assert message in response.json()["error"]["message"]
+
+
+def test_a_question_larger_than_the_gateway_lets_through_is_refused(apps: Applications) -> None:
+    gateway = Starlette(routes=[Mount("/", routes=apps.routes(), max_body_size=1000)])
+
+    def endless() -> Iterator[bytes]:  # in chunks, without a length that could be refused beforehand
+        yield from [b"x" * 100] * 20
+
+    headers = {"Content-Type": "application/json"}
+    response = TestClient(gateway).post("/api/support/ask", content=endless(), headers=headers)
+    assert (response.status_code, response.json()["error"]["code"]) == (413, "too_large")
 
 
 def test_what_nobody_foresaw_is_an_error_answer_too(client: TestClient, apps: Applications) -> None:

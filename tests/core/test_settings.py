@@ -94,3 +94,8 @@ def test_settings_that_do_nothing_yet_are_named() -> None:
     settings = parse_settings({"rollout": {"steps": [1.0]}, "service": {"replicas": {"min": 3, "max": 4}}})
     assert settings.without_effect() == ["rollout.steps", "service.replicas.max"]
     assert parse_settings({}).without_effect() == []
+
+
+def test_a_file_that_a_windows_editor_saved_is_read(tmp_path: Path) -> None:
+    (tmp_path / "tulou.toml").write_bytes(b'\xef\xbb\xbf[project]\nname = "kettles"\n')
+    assert load_settings(tmp_path).project.name == "kettles"

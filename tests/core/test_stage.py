@@ -10,7 +10,7 @@ import pytest
 from tulou.core import stage as stage_module
 from tulou.core.errors import BusyError, DiskFullError, TulouError
 from tulou.core.progress import Silent
-from tulou.core.stage import Pipeline, Stage, StageContext, StageResult, exclusive_run
+from tulou.core.stage import Pipeline, Stage, StageContext, StageResult, exclusive_run, write_json
 
 
 class Recorder:
@@ -226,6 +226,16 @@ def test_a_full_disk_is_one_clear_sentence(tmp_path: Path, error: Exception) -> 
 
     with pytest.raises(DiskFullError, match="finished stages are kept"):
         run(tmp_path, [Stage("collect", fill)])
+
+
+def test_a_json_file_that_finds_no_room_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fill(_from: Path, _to: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", fill)
+    with pytest.raises(OSError, match="No space left"):
+        write_json(tmp_path / "latest.json", {})
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_source_code_of_a_stage_is_part_of_its_fingerprint(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

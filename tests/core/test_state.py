@@ -1,9 +1,10 @@
+import sqlite3
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
-from tulou.core.errors import DataError, SettingsError
+from tulou.core.errors import DataError, DiskFullError, SettingsError
 from tulou.core.state import api_keys, open_state
 
 
@@ -30,3 +31,12 @@ def test_a_database_that_cannot_be_opened_hides_the_password(tmp_path: Path) -> 
     (tmp_path / "folder.db").mkdir()
     with pytest.raises(DataError, match="cannot be opened"):
         open_state("sqlite:///folder.db", tmp_path)
+
+
+def test_a_state_database_without_room_is_told_as_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fill(_engine: sa.Engine) -> None:
+        raise sa.exc.OperationalError("CREATE TABLE", {}, sqlite3.OperationalError("database or disk is full"))
+
+    monkeypatch.setattr("tulou.core.state.metadata.create_all", fill)
+    with pytest.raises(DiskFullError, match="no space left for the state database"):
+        open_state("sqlite:///state.db", tmp_path)

@@ -15,6 +15,7 @@ from dataclasses import asdict, is_dataclass
 from functools import wraps
 from typing import Any
 
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
@@ -84,6 +85,8 @@ async def read_object(request: Request) -> dict[str, Any]:
         raise Refused(415, "not_json", "send the request as JSON with Content-Type: application/json")
     try:
         value = json.loads(await request.body())
+    except HTTPException as err:  # the gateway's limit, met while the body came in
+        raise Refused(err.status_code, "too_large", "the request is larger than service.max_body_bytes allows") from err
     except (ValueError, RecursionError) as err:
         raise Refused(400, "bad_json", f"the body is not valid JSON: {err}") from err
     if not isinstance(value, dict):

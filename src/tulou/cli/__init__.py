@@ -11,6 +11,7 @@ from tulou.cli import models as _models
 from tulou.cli import project as _project
 from tulou.cli import service as _service
 from tulou.cli.app import app
+from tulou.cli.machine import machine_said
 from tulou.cli.output import fail
 from tulou.core.errors import TulouError
 
@@ -20,15 +21,21 @@ _VERBS = (_project, _service, _models)
 
 
 def main() -> None:
-    """Entry point: errors we know are one sentence, Ctrl-C is no error message, a closed pipe is no error at all."""
+    """Entry point: what we or the machine can explain is one sentence; Ctrl-C and a closed pipe are no errors."""
     try:
         app(prog_name="tulou")
     except TulouError as err:
         fail(err, as_json="--json" in sys.argv)
         sys.exit(err.exit_code)
-    except KeyboardInterrupt:
-        sys.stderr.write("stopped; what was finished is kept\n")
-        sys.exit(130)
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(0)
+    except Exception as err:
+        told = machine_said(err)
+        if told is None:
+            raise
+        fail(told, as_json="--json" in sys.argv)
+        sys.exit(told.exit_code)
+    except KeyboardInterrupt:
+        sys.stderr.write("stopped; what was finished is kept\n")
+        sys.exit(130)

@@ -26,7 +26,7 @@ def fail(err: TulouError, as_json: bool) -> None:
         emit({"error": {"type": type(err).__name__, "message": str(err)}})
     else:
         stderr.print("[red]error:[/red] ", end="")
-        stderr.print(str(err), markup=False)
+        stderr.print(str(err), markup=False, soft_wrap=True)  # paths and commands are to be copied
 
 
 def table(*columns: str, title: str | None = None) -> Table:

@@ -231,7 +231,7 @@ def load_settings(project: Path) -> Settings:
     """
     path = project / FILE_NAME
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        raw = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # Windows editors put a mark first
     except FileNotFoundError:
         raise SettingsError(
             f"{path} does not exist; make a project with `tulou init DIR --template shop` or pass --project DIR"

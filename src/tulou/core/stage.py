@@ -8,7 +8,6 @@ stage is done. The price is disk: old outputs are kept for one more run, then pr
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import hashlib
 import importlib.util
@@ -24,6 +23,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
+from tulou.core.disk import is_disk_full
 from tulou.core.errors import BusyError, DiskFullError, TulouError
 from tulou.core.progress import Progress
 
@@ -191,7 +191,7 @@ class Pipeline:
         except TulouError:
             raise
         except Exception as err:
-            if is_disk_full(err, home):
+            if is_disk_full(err) or _has_no_space(home):
                 shutil.rmtree(out, ignore_errors=True)
                 raise DiskFullError(
                     f"the disk that holds {self.root} is full (stage {stage.name}); finished stages are kept: "
@@ -224,15 +224,8 @@ class Pipeline:
                     shutil.rmtree(output, ignore_errors=True)
 
 
-def is_disk_full(err: BaseException, folder: Path) -> bool:
-    """Whether `err` comes from a full disk; libraries written in Rust or C++ say so only in words."""
-    chain: BaseException | None = err
-    while chain is not None:
-        if isinstance(chain, OSError) and chain.errno in (errno.ENOSPC, errno.EDQUOT):
-            return True
-        if "no space left" in str(chain).lower() or "os error 28" in str(chain).lower():
-            return True
-        chain = chain.__cause__ or chain.__context__
+def _has_no_space(folder: Path) -> bool:
+    """Whether the disk under `folder` has nothing left to write to; some libraries fail there without a reason."""
     existing = next(path for path in (folder, *folder.parents) if path.exists())
     return shutil.disk_usage(existing).free < 64 << 10
 
@@ -274,8 +267,12 @@ def write_json(path: Path, value: Any) -> None:
     """Write `value` whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + f".{os.getpid()}.partial")
-    partial.write_text(json.dumps(value, ensure_ascii=False, indent=1, default=str), encoding="utf-8")
-    os.replace(partial, path)
+    try:
+        partial.write_text(json.dumps(value, ensure_ascii=False, indent=1, default=str), encoding="utf-8")
+        os.replace(partial, path)
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise
 
 
 def read_json(path: Path) -> Any:

@@ -12,7 +12,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
-from tulou.core.errors import DataError, SettingsError
+from tulou.core.disk import is_disk_full
+from tulou.core.errors import DataError, DiskFullError, SettingsError
 
 metadata = sa.MetaData()
 
@@ -87,7 +88,7 @@ def open_state(url: str, project: Path) -> Engine:
     """Connect to the state database, making its tables where they are missing.
 
     A relative SQLite path is taken from the folder `project`. Raises `SettingsError` for a URL that is none, and
-    `DataError` where the database cannot be reached.
+    `DataError` where the database cannot be reached, `DiskFullError` where it has no room.
     """
     try:
         parsed = make_url(url)
@@ -105,7 +106,10 @@ def open_state(url: str, project: Path) -> Engine:
         metadata.create_all(engine)
     except SQLAlchemyError as err:
         shown = parsed.render_as_string(hide_password=True)
-        raise DataError(f"the state database {shown} cannot be opened: {err.__class__.__name__}: {err}") from err
+        if is_disk_full(err):
+            raise DiskFullError(f"no space left for the state database {shown}; free some and try again") from err
+        reason = getattr(err, "orig", None) or err
+        raise DataError(f"the state database {shown} cannot be opened: {reason}") from err
     return engine
 
 

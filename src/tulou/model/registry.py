@@ -157,6 +157,7 @@ class Registry:
     @cached_property
     def _client(self) -> MlflowClient:
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")  # it tells of every table of a new database
         mlflow = load_extra("mlflow", "train", "the model registry")
         logging.getLogger("mlflow").setLevel(logging.WARNING)  # it tells every table it makes
         return mlflow.MlflowClient(tracking_uri=self._uri, registry_uri=self._uri)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import warnings
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -190,6 +191,8 @@ def _lancedb() -> Any:
     os.environ.setdefault("LANCEDB_LOG", "error")  # it warns that a new table did not exist before
     import lancedb
 
+    # Replicas are started by fork and exec; what it warns of is a fork that goes on using it.
+    warnings.filterwarnings("ignore", "lancedb fork support", RuntimeWarning)
     return lancedb
 
 
