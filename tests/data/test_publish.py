@@ -16,10 +16,13 @@ def test_the_pointer_moves_to_the_new_index_and_one_old_one_stays(tmp_path: Path
     home = tmp_path / "search"
     with pytest.raises(DataError, match="no search index"):
         current_index(home)
-    for name in ("a", "b", "c"):
+    home.mkdir()
+    made(home / "photos", "somebody else's")
+    (home / f"{'9' * 16}.partial").mkdir()
+    for name in ("a" * 16, "b" * 16, "c" * 16):
         publish_index(made(tmp_path / name, name), home, name)
         assert (current_index(home) / "index.txt").read_text() == name
-    assert {path.name for path in home.iterdir()} == {"b", "c", "current.json"}
+    assert {path.name for path in home.iterdir()} == {"b" * 16, "c" * 16, "current.json", "photos"}
 
 
 def test_publishing_the_same_index_again_is_harmless(tmp_path: Path) -> None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tulou.core.settings import Settings, SupportSettings, load_settings, with_listen
+from tulou.core.errors import SettingsError
+from tulou.core.settings import FILE_NAME, DataSettings, Settings, SupportSettings, load_settings, with_listen
 from tulou.core.stage import read_json
 from tulou.core.state import open_state
 
@@ -32,6 +35,9 @@ class Project:
         """Read `tulou.toml` in `folder`; `listen` (HOST:PORT) replaces the file's. Raises `SettingsError`."""
         folder = folder.resolve()
         settings = load_settings(folder)
+        _require_own_search_folder(folder, settings.data)
+        with suppress(OSError):  # whoever needs to write there says it better
+            (folder / ".tulou").mkdir(mode=0o700, exist_ok=True)
         return cls(folder, with_listen(settings, listen) if listen else settings)
 
     @property
@@ -79,15 +85,15 @@ class Project:
     def registry(self) -> Registry:
         from tulou.model.registry import Registry
 
-        self.home.mkdir(parents=True, exist_ok=True)
+        self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
         return Registry(f"sqlite:///{self.home / 'mlflow.db'}", self.home / "registry")
 
     def secret(self, name: str) -> bytes:
         """A random key of this project, made at its first use and kept in a file that only its owner may read."""
         path = self.home / f"{name}.secret"
         if not path.exists():
-            self.home.mkdir(parents=True, exist_ok=True)
-            write_private(path, secrets.token_bytes(SECRET_BYTES))
+            self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _write_private_once(path, secrets.token_bytes(SECRET_BYTES))
         return path.read_bytes()
 
     def running_service(self) -> dict[str, Any] | None:
@@ -105,6 +111,31 @@ def write_private(path: Path, content: bytes) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         file.write(content)
+
+
+def _write_private_once(path: Path, content: bytes) -> None:
+    """Write a private file whole, unless another process was faster: then its content stays."""
+    partial = path.with_name(f"{path.name}.{secrets.token_hex(8)}.partial")
+    try:
+        write_private(partial, content)
+        with suppress(FileExistsError):
+            os.link(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _require_own_search_folder(project: Path, data: DataSettings) -> None:
+    """Raises `SettingsError` where the index would share a folder with the project or with a source's files."""
+    search = (project / data.search).resolve()
+    if project.is_relative_to(search) or (search / FILE_NAME).exists():
+        raise SettingsError(f"data.search {data.search!r} is a project's folder; give the index its own, .tulou/search")
+    for source in data.source:
+        fixed = (project / re.split(r"[^/]*[*?\[]", source.url.removeprefix("file://"))[0]).resolve()
+        if "://" not in source.url.removeprefix("file://") and fixed.is_relative_to(search):
+            raise SettingsError(
+                f"data.search {data.search!r} holds the files of source {source.name!r}; "
+                "give the index its own folder, .tulou/search"
+            )
 
 
 def _is_same_process(pid: int, started_at: float) -> bool:

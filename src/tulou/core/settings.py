@@ -76,6 +76,13 @@ class DataSettings(Section):
     clean: CleanSettings = CleanSettings()
     passage_chars: int = Field(400, ge=50)  # longest passage; sentences are kept whole where they fit
 
+    @field_validator("search")
+    @classmethod
+    def _a_folder(cls, value: str) -> str:
+        if "://" in value:
+            raise ValueError("the search index can only be in a folder in this version, not at a URL")
+        return value
+
     @model_validator(mode="after")
     def _names_are_unique(self) -> DataSettings:
         names = [source.name for source in self.source]

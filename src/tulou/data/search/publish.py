@@ -1,12 +1,13 @@
 """Where the embedded index lives for its readers: one folder per fingerprint and a pointer to the one in use.
 
 A new index is moved in whole and the pointer replaced, so a reader opens either the old or the new one. The previous
-index stays for readers that still have it open; older ones are removed.
+index stays for readers that still have it open; older ones are removed. Nothing else in the folder is touched.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from tulou.core.errors import DataError
 from tulou.core.stage import read_json, write_json
 
 _POINTER = "current.json"
+_OURS = re.compile(r"[0-9a-f]{16}(\.partial)?")  # a stage's fingerprint
 
 
 def publish_index(built: Path, home: Path, fingerprint: str) -> None:
@@ -27,7 +29,7 @@ def publish_index(built: Path, home: Path, fingerprint: str) -> None:
     previous = (read_json(home / _POINTER) or {}).get("index")
     write_json(home / _POINTER, {"index": fingerprint})
     for other in home.iterdir():
-        if other.is_dir() and other.name not in (fingerprint, previous):
+        if other.is_dir() and _OURS.fullmatch(other.name) and other.name not in (fingerprint, previous):
             shutil.rmtree(other, ignore_errors=True)
 
 
