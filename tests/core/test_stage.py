@@ -218,6 +218,7 @@ def test_two_runs_at_once_are_refused_naming_the_process(tmp_path: Path) -> None
     [
         OSError(errno.ENOSPC, "No space left on device"),
         RuntimeError("lance error: IO: No space left on device (os error 28)"),
+        RuntimeError("basic_ios::clear: iostream error"),
     ],
 )
 def test_a_full_disk_is_one_clear_sentence(tmp_path: Path, error: Exception) -> None:

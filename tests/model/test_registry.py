@@ -1,3 +1,4 @@
+import errno
 from pathlib import Path
 
 import pytest
@@ -68,3 +69,19 @@ def test_files_outlive_the_stage_that_made_them(registry: Registry, tmp_path: Pa
     for precision in ("fp32", "int8"):
         (made.folder / precision / "model.bin").unlink()
     assert (version.folder / "model.bin").read_text() == "aa int8"
+
+
+def test_a_database_that_broke_while_it_was_made_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    registry = Registry(f"sqlite:///{tmp_path / 'mlflow.db'}", tmp_path / "files")
+
+    def breaks(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as full:
+        full.setattr("os.link", breaks)
+        full.setattr("os.replace", breaks)
+        with pytest.raises(OSError, match="No space left"):
+            registry.names()
+    assert list(tmp_path.iterdir()) == []
+    assert registry.names() == []
+    assert [path.name for path in tmp_path.iterdir()] == ["mlflow.db"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 
-_WORDS = ("no space left", "os error 28", "disk is full")
+_WORDS = ("no space left", "os error 28", "disk is full", "iostream error")  # the last is OpenVINO writing a model
 
 
 def is_disk_full(err: BaseException) -> bool:

@@ -14,6 +14,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from tulou.core.errors import ModelError
@@ -157,10 +159,27 @@ class Registry:
     @cached_property
     def _client(self) -> MlflowClient:
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-        os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")  # it tells of every table of a new database
         mlflow = load_extra("mlflow", "train", "the model registry")
         logging.getLogger("mlflow").setLevel(logging.WARNING)  # it tells every table it makes
+        _make_database(mlflow, self._uri)
         return mlflow.MlflowClient(tracking_uri=self._uri, registry_uri=self._uri)
+
+
+def _make_database(mlflow: ModuleType, uri: str) -> None:
+    """Make an SQLite registry that is not there yet, whole or not at all: MLflow cannot resume what broke half-way."""
+    path = Path(uri.removeprefix("sqlite:///"))
+    if not uri.startswith("sqlite:///") or path.exists():
+        return
+    with TemporaryDirectory(dir=path.parent, prefix="mlflow-") as folder:  # of a new name: MLflow remembers old ones
+        partial = Path(folder, path.name)
+        made = f"sqlite:///{partial}"
+        mlflow.MlflowClient(tracking_uri=made, registry_uri=made).search_registered_models(max_results=1)
+        try:
+            os.link(partial, path)
+        except FileExistsError:
+            pass  # another process was faster
+        except OSError:  # a disk without hard links
+            os.replace(partial, path)
 
 
 def _version(entry: Any, champion: int | None) -> ModelVersion:
