@@ -40,6 +40,7 @@ from tulou.core.types import ChatDelta, Message
 
 ADMIN_KEY = "sk-tulou-admin"
 APP_KEY = "sk-tulou-app"
+VIEWER_KEY = "sk-tulou-viewer"
 Speak = Callable[[str], str]  # the user message of a prompt to what the model says
 
 
@@ -80,6 +81,7 @@ class FakeAccounts:
         default_factory=lambda: {
             ADMIN_KEY: Account("k1", "first", "admin"),
             APP_KEY: Account("k2", "website", "app"),
+            VIEWER_KEY: Account("k3", "auditor", "viewer"),
         }
     )
 

@@ -11,7 +11,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 from starlette.testclient import TestClient
 from tests.apps.bookshop import Bookshop
-from tests.apps.fakes import ADMIN_KEY, APP_KEY, FakeModels, FakeOverview, application, applications
+from tests.apps.fakes import ADMIN_KEY, APP_KEY, VIEWER_KEY, FakeModels, FakeOverview, application, applications
 
 from tulou.apps.limits import TokenBuckets
 from tulou.apps.routes import STATIC, Applications
@@ -296,3 +296,22 @@ def test_a_bad_order_for_a_text_is_one_clear_sentence(admin: TestClient, body: d
         response = admin.post("/api/content/write", json={**body, "stream": stream})
         assert response.status_code == 400
         assert message in response.json()["error"]["message"]
+
+
+def test_a_viewer_looks_and_neither_writes_nor_rates_for_others(client: TestClient, apps: Applications) -> None:
+    def viewer(path: str, body: dict[str, Any]) -> tuple[int, str]:
+        response = looking.post(path, json=body)
+        return response.status_code, response.json().get("error", {}).get("code", "")
+
+    theirs = ask(client, "可以货到付款吗？").json()["turn_id"]
+    looking = TestClient(application(apps), base_url="http://localhost:8000")
+    assert looking.post("/api/admin/login", json={"key": VIEWER_KEY}).status_code == 200
+    assert looking.get("/api/admin/conversations").status_code == 200
+    assert looking.get("/api/content/templates").status_code == 200
+    order = {"template": "product-description", "values": {"name": "Inkpage reader R6"}, "language": "en"}
+    assert viewer("/api/content/write", order) == (403, "wrong_role")
+    assert viewer("/api/support/feedback", {"turn_id": theirs, "rating": 1}) == (403, "wrong_role")
+    own = ask(looking, "可以货到付款吗？").json()["turn_id"]
+    assert viewer("/api/support/feedback", {"turn_id": own, "rating": 1}) == (200, "")
+    looking.post("/api/admin/login", json={"key": ADMIN_KEY})
+    assert viewer("/api/support/feedback", {"turn_id": theirs, "rating": 1}) == (200, "")

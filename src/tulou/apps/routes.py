@@ -121,6 +121,7 @@ class Applications:
         if not isinstance(rating, int) or isinstance(rating, bool):
             raise Refused(400, "bad_value", "'rating' must be 1 (helpful) or -1 (not helpful)")
         account = await self.sessions.account(request)
+        may_rate_any = account is not None and account.role == "admin"
         try:
             await asyncio.to_thread(
                 give_feedback,
@@ -131,9 +132,11 @@ class Applications:
                 at=self.assistant.clock(),
                 comment=text_of(body, "comment", 4000, default=""),
                 correction=text_of(body, "correction", 4000, default=""),
-                visitor=None if account else visitor,
+                visitor=None if may_rate_any else visitor,
             )
         except DataError as err:
+            if account is not None and not may_rate_any and rating in (1, -1):
+                raise _wrong_role(account, "rate the answers of others") from err
             raise Refused(404 if rating in (1, -1) else 400, "bad_value", str(err)) from err
         return reply({"stored": True})
 
@@ -150,7 +153,9 @@ class Applications:
         return reply([_card(template) for template in self.writer.templates()])
 
     async def write(self, request: Request) -> Response:
-        await self._require_account(request)
+        account = await self._require_account(request)
+        if account.role != "admin":
+            raise _wrong_role(account, "write")
         body = await read_object(request)
         values = body.get("values", {})
         if not isinstance(values, dict):
@@ -266,6 +271,12 @@ def open_page(name: str) -> http.Endpoint:
 
 def _file(name: str) -> Response:
     return FileResponse(STATIC / name, headers={**http.SECURITY_HEADERS, "Cache-Control": "no-cache"})
+
+
+def _wrong_role(account: Account, wish: str) -> Refused:
+    return Refused(
+        403, "wrong_role", f"the key {account.name!r} is for looking only; sign in with an admin key to {wish}"
+    )
 
 
 def _address(request: Request) -> str:
