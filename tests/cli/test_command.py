@@ -92,6 +92,18 @@ def test_keys_are_made_listed_and_revoked(tmp_path: Path) -> None:
     assert tulou("keys", "create", "x", "--role", "king", "-p", str(tmp_path)).returncode == 1
 
 
+def test_ctrl_c_is_one_sentence_and_exit_code_130(tmp_path: Path) -> None:
+    (tmp_path / "tulou.toml").touch()
+    script = (
+        "import os, signal, sys; import tulou.cli; from tulou.ops import logs;"
+        "signal.signal(signal.SIGINT, signal.default_int_handler);"
+        "logs.tail = lambda *_: os.kill(os.getpid(), signal.SIGINT);"
+        "sys.argv[1:] = ['logs', '-p', sys.argv[1]]; tulou.cli.main()"
+    )
+    ended = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, timeout=60)
+    assert (ended.returncode, ended.stderr.strip()) == (130, "stopped; what was finished is kept")
+
+
 def test_values_for_a_template_are_name_equals_value() -> None:
     assert fields_of(["name=Kettle", "note=a=b"]) == {"name": "Kettle", "note": "a=b"}
 

@@ -17,6 +17,8 @@ from tulou.core.errors import TulouError
 
 __all__ = ["app", "main"]
 
+INTERRUPTED = 130  # what Typer makes of Ctrl-C, without a word
+
 _VERBS = (_project, _service, _models)
 
 
@@ -36,6 +38,7 @@ def main() -> None:
             raise
         fail(told, as_json="--json" in sys.argv)
         sys.exit(told.exit_code)
-    except KeyboardInterrupt:
-        sys.stderr.write("stopped; what was finished is kept\n")
-        sys.exit(130)
+    except SystemExit as end:
+        if end.code == INTERRUPTED:
+            sys.stderr.write("\nstopped; what was finished is kept\n")
+        raise
