@@ -62,7 +62,8 @@ async def exam(project: Project, progress: Progress) -> dict[str, Any]:
     """Put the exam's questions to the assistant; nothing of it is stored among customers' conversations."""
     files = project.settings.exam
     questions = load_questions(project.folder / files.questions)
-    off_topic = load_questions(project.folder / files.off_topic)
+    off_topic_path = project.folder / files.off_topic
+    off_topic = load_questions(off_topic_path) if off_topic_path.exists() else []
     forgotten = sa.create_engine("sqlite://", poolclass=sa.StaticPool, connect_args={"check_same_thread": False})
     metadata.create_all(forgotten)
     async with local_apps(project, forgotten) as apps:
