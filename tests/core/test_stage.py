@@ -245,3 +245,23 @@ def test_the_source_code_of_a_stage_is_part_of_its_fingerprint(monkeypatch: pyte
     assert run(tmp_path, stages)[0].ran == []
     monkeypatch.setattr(stage_module, "code_digest", lambda module: "another version")
     assert run(tmp_path, stages)[0].ran == ["clean"]
+
+
+def test_a_package_is_its_sources_and_word_lists_by_where_they_lie(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def digest() -> str:
+        stage_module.code_digest.cache_clear()
+        return stage_module.code_digest("shelf")
+
+    for name in ("__init__.py", "left/same.py", "right/other.py", "words.toml"):
+        (tmp_path / "shelf" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "shelf" / name).touch()
+    seen = [digest()]
+    (tmp_path / "shelf" / "words.toml").write_text("word = 1")
+    seen.append(digest())
+    (tmp_path / "shelf" / "left" / "same.py").rename(tmp_path / "shelf" / "right" / "same.py")
+    seen.append(digest())
+    assert len(set(seen)) == 3

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import importlib.util
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +23,7 @@ from tulou.loop.feedback import latest_snapshot, snapshot_digest
 if TYPE_CHECKING:
     import pyarrow as pa
 
-CALIBRATION_TEXTS = 300  # what NNCF samples by default
+_OPTIONAL_READERS = ("rapidocr", "pocketsphinx")  # what pictures and sound are read with, where installed
 
 
 def build_pipeline(project: Project) -> Pipeline:
@@ -66,7 +67,7 @@ def _collect(project: Project, source: SourceSettings) -> Stage:
         title=f"Collect {source.name}",
         run=run,
         settings=source.model_dump(exclude={"index"}),
-        raw=lambda: source_digest(source, project.folder),
+        raw=lambda: source_digest(source, project.folder) + _readers(),
         code=("tulou.data.collect", "tulou.data.language", "tulou.data.parquet", "tulou.core.types"),
     )
 
@@ -97,10 +98,13 @@ def _store(project: Project) -> Stage:
     url = project.settings.data.store
 
     def run(context: StageContext) -> Summary:
-        from tulou.data.store import open_store
+        from tulou.data.store import open_store, without_secrets
 
         store = open_store(url, project.folder)
-        return {"url": url, "datasets": {name: store.write(name, *_cleaned(context, name)) for name in sources}}
+        return {
+            "url": without_secrets(url),
+            "datasets": {name: store.write(name, *_cleaned(context, name)) for name in sources},
+        }
 
     def _cleaned(context: StageContext, name: str) -> tuple[str, Iterator[pa.Table]]:
         folder = context.inputs[f"clean.{name}"]
@@ -112,7 +116,7 @@ def _store(project: Project) -> Stage:
         publishes=True,
         run=run,
         inputs=tuple(f"clean.{name}" for name in sources),
-        settings=url,
+        settings={"url_sha256": hashlib.sha256(url.encode()).hexdigest()},  # it may hold a password
         code=("tulou.data.store",),
     )
 
@@ -253,7 +257,13 @@ def _export_encoder(project: Project, name: str, model: ModelSettings) -> Stage:
         run=run,
         settings=model.model_dump(),
         raw=lambda: _base_digest(project, model.base),
-        code=("tulou.model.compress", "tulou.model.base", "tulou.model.encoder"),
+        code=(
+            "tulou.model.compress",
+            "tulou.model.base",
+            "tulou.model.encoder",
+            "tulou.model.vocabulary",
+            "tulou.model.causal",
+        ),
     )
 
 
@@ -288,7 +298,13 @@ def _classifier(project: Project, name: str, model: ModelSettings) -> list[Stage
             inputs=(f"split.{name}",),
             settings=model.model_dump(),
             raw=lambda: _base_digest(project, model.base),
-            code=("tulou.model.finetune.classify", "tulou.model.encoder", "tulou.model.base"),
+            code=(
+                "tulou.model.finetune.classify",
+                "tulou.model.training",
+                "tulou.model.encoder",
+                "tulou.model.vocabulary",
+                "tulou.model.base",
+            ),
         ),
         _compress(project, name, model, trained=f"train.{name}", rows=f"split.{name}"),
     ]
@@ -332,7 +348,7 @@ def _chat_model(project: Project, name: str, model: ModelSettings) -> list[Stage
             inputs=("passages",),
             settings={"seed": model.seed},
             raw=lambda: _exam_digest(project) + snapshot_digest(project.feedback),
-            code=("tulou.model.dataset", "tulou.core.prompt"),
+            code=("tulou.model.dataset", "tulou.model.questions", "tulou.model.rows", "tulou.core.prompt"),
         ),
         Stage(
             name=f"pretrain.{name}",
@@ -340,7 +356,7 @@ def _chat_model(project: Project, name: str, model: ModelSettings) -> list[Stage
             run=pretrain_,
             inputs=corpus,
             settings=model.model_dump(),
-            code=("tulou.model.pretrain", "tulou.model.tokenizer"),
+            code=("tulou.model.pretrain", "tulou.model.training", "tulou.model.tokenizer", "tulou.core.prompt"),
         ),
         Stage(
             name=f"finetune.{name}",
@@ -349,7 +365,13 @@ def _chat_model(project: Project, name: str, model: ModelSettings) -> list[Stage
             inputs=(f"examples.{name}", f"pretrain.{name}"),
             settings=model.model_dump(),
             raw=lambda: _base_digest(project, model.base),
-            code=("tulou.model.finetune.chat", "tulou.model.base"),
+            code=(
+                "tulou.model.finetune.chat",
+                "tulou.model.training",
+                "tulou.model.causal",
+                "tulou.model.tokenizer",
+                "tulou.model.base",
+            ),
         ),
         _compress(project, name, model, trained=f"finetune.{name}", rows=f"examples.{name}"),
     ]
@@ -386,7 +408,14 @@ def _compress(project: Project, name: str, model: ModelSettings, trained: str, r
         run=run,
         inputs=(trained, rows),
         settings=settings.model_dump(),
-        code=("tulou.model.compress", "tulou.model.evaluate", "tulou.model.encoder", "tulou.model.served"),
+        code=(
+            "tulou.model.compress",
+            "tulou.model.evaluate",
+            "tulou.model.encoder",
+            "tulou.model.vocabulary",
+            "tulou.model.causal",
+            "tulou.model.served",
+        ),
     )
 
 
@@ -427,7 +456,7 @@ def _exam(project: Project) -> list[Stage]:
             run=run,
             inputs=("index", *affinity, *(f"register.{name}" for name in project.settings.models)),
             settings=project.settings.apps.support.model_dump(),
-            raw=lambda: _exam_digest(project),
+            raw=lambda: _exam_digest(project) + _serving_digest(project),
             code=("tulou.apps", "tulou.bootstrap.retrieval", "tulou.loop.exam", "tulou.core.prompt"),
         )
     ]
@@ -458,6 +487,17 @@ def _exam_digest(project: Project) -> str:
         path = project.folder / name
         digest.update(path.read_bytes() if path.exists() else b"")
     return digest.hexdigest()[:16]
+
+
+def _serving_digest(project: Project) -> str:
+    """Digest of which versions serve; read after they were registered, and they may have been rolled back since."""
+    champions = [project.registry.champion(name) for name in project.settings.models]
+    return hashlib.sha256(repr([each and each.fingerprint for each in champions]).encode()).hexdigest()[:16]
+
+
+def _readers() -> str:
+    """Which optional readers are installed: with one more, files that were left out can be read."""
+    return " ".join(name for name in _OPTIONAL_READERS if importlib.util.find_spec(name))
 
 
 def _base_digest(project: Project, base: str) -> str:

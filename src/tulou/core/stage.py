@@ -251,15 +251,18 @@ def exclusive_run(root: Path) -> Iterator[None]:
 
 @cache
 def code_digest(module: str) -> str:
-    """Digest of a module's source, or of every source file of a package."""
+    """Digest of a module's source, or of every source and TOML file of a package."""
     spec = importlib.util.find_spec(module)
     if spec is None or spec.origin is None:
         raise ValueError(f"no source for module {module!r}")
     origin = Path(spec.origin)
-    files = sorted(origin.parent.rglob("*.py")) if origin.name == "__init__.py" else [origin]
+    is_package = origin.name == "__init__.py"
+    files = (
+        sorted(path for kind in ("*.py", "*.toml") for path in origin.parent.rglob(kind)) if is_package else [origin]
+    )
     digest = hashlib.sha256()
     for path in files:
-        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+        digest.update(path.relative_to(origin.parent).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()[:16]
 
 

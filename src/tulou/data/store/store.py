@@ -137,12 +137,12 @@ def open_store(url: str, project: Path) -> Store:
     try:
         files, root_path = fsspec.core.url_to_fs(url)
     except (ValueError, ImportError, OSError) as err:
-        raise SettingsError(f"data.store {_without_secrets(url)!r} cannot be used: {err}") from err
-    return FileStore(files, str(root_path), _without_secrets(url))
+        raise SettingsError(f"data.store {without_secrets(url)!r} cannot be used: {err}") from err
+    return FileStore(files, str(root_path), without_secrets(url))
 
 
-def _without_secrets(url: str) -> str:
-    return re.sub(r"//[^/@]*@", "//", url)
+def without_secrets(url: str) -> str:
+    return re.sub(r"//[^/]*@", "//", url)
 
 
 def _checked(name: str) -> str:
