@@ -85,3 +85,13 @@ def test_a_database_that_broke_while_it_was_made_is_made_anew(tmp_path: Path, mo
     assert list(tmp_path.iterdir()) == []
     assert registry.names() == []
     assert [path.name for path in tmp_path.iterdir()] == ["mlflow.db"]
+
+
+def test_a_moved_project_keeps_its_models(tmp_path: Path) -> None:
+    before, after = tmp_path / "before", tmp_path / "after"
+    before.mkdir()
+    Registry(f"sqlite:///{before / 'mlflow.db'}", before / "files").register(candidate(tmp_path, "intents", "aa"))
+    before.rename(after)
+    champion = Registry(f"sqlite:///{after / 'mlflow.db'}", after / "files").find("intents")
+    assert champion.folder == after / "files" / "intents" / "aa" / "int8"
+    assert (champion.folder / "model.bin").read_text() == "aa int8"

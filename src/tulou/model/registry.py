@@ -103,7 +103,8 @@ class Registry:
         """All versions of `name`, oldest first; empty for an unknown name."""
         champion = self._champion_number(name)
         found = self._client.search_model_versions(f"name = '{name}'")
-        return sorted((_version(each, champion) for each in found), key=lambda each: each.version)
+        made = (_version(each, champion, self._folder(each)) for each in found)
+        return sorted(made, key=lambda each: each.version)
 
     def find(self, name: str, version: int | None = None) -> ModelVersion:
         """One version, by default the champion. Raises `ModelError` listing what there is."""
@@ -133,6 +134,10 @@ class Registry:
         if not earlier:
             raise ModelError(f"model {name!r} has no version before {champion.version} to go back to")
         self.promote(name, earlier[-1])
+
+    def _folder(self, entry: Any) -> Path:
+        """Where a version's files lie now: beside the registry, wherever the project was when it was registered."""
+        return self._artifacts / str(entry.name) / str(entry.tags.get("fingerprint") or Path(entry.source).name)
 
     def _champion_number(self, name: str) -> int | None:
         from mlflow.exceptions import MlflowException
@@ -182,8 +187,7 @@ def _make_database(mlflow: ModuleType, uri: str) -> None:
             os.replace(partial, path)
 
 
-def _version(entry: Any, champion: int | None) -> ModelVersion:
-    folder = Path(entry.source)
+def _version(entry: Any, champion: int | None, folder: Path) -> ModelVersion:
     record = read_json(folder / _RECORD)
     if record is None:
         raise ModelError(f"the files of model {entry.name!r} version {entry.version} are missing from {folder}")
