@@ -99,8 +99,9 @@ def first_admin_key(project: Project, keys: Keys) -> str | None:
     """Make the first admin key and return it, or None where there is one already."""
     if any(key.is_admin and key.revoked_at is None for key in keys.list()):
         return None
-    _, secret = keys.create("first admin", "admin")
-    write_private(project.admin_key_file, secret.encode() + b"\n")
+    _, secret = keys.create(
+        "first admin", "admin", before=lambda secret: write_private(project.admin_key_file, secret.encode() + b"\n")
+    )
     return secret
 
 

@@ -52,12 +52,18 @@ class Keys:
         self._now = now
         self._cache: dict[str, tuple[float, Key | None]] = {}
 
-    def create(self, name: str, role: KeyRole = "app") -> tuple[Key, str]:
-        """Make a key. The second value is the key itself, which cannot be shown again."""
+    def create(
+        self, name: str, role: KeyRole = "app", before: Callable[[str], None] = lambda _secret: None
+    ) -> tuple[Key, str]:
+        """Make a key. The second value is the key itself, which cannot be shown again.
+
+        `before` is told it before it becomes valid, to put it where it is not lost if this process ends right after.
+        """
         if role not in ROLES:
             raise ServiceError(f"unknown role {role!r} for key {name!r}; choose from {', '.join(ROLES)}")
         secret = PREFIX + secrets.token_urlsafe(32)
         key = Key(f"key_{secrets.token_hex(6)}", name, role, self._now())
+        before(secret)
         with self._state.begin() as db:
             db.execute(
                 api_keys.insert().values(
