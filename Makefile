@@ -52,10 +52,14 @@ format: $(VENV)/.ready  ## let ruff put the code in order
 bench: $(VENV)/.ready  ## the measurements in docs/benchmarks.md
 	$(BIN)/python bench/gateway.py
 
+# What torch's CUDA build needs and its CPU build does not; pip brings it with such a build by itself.
+GPU := triton cuda-bindings cuda-pathfinder cuda-toolkit $(addprefix nvidia-,cublas cuda-cupti cuda-nvrtc cuda-runtime \
+  cudnn-cu13 cufft cufile curand cusolver cusparse cusparselt-cu13 nccl-cu13 nvjitlink nvshmem-cu13 nvtx)
+
 lock: $(VENV)/.ready  ## choose the newest allowed versions and write requirements.lock
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile --quiet pyproject.toml --all-extras --generate-hashes --no-annotate --python-version 3.11 \
-	  --no-emit-package torch --no-header -o requirements.lock
+	  $(addprefix --no-emit-package ,torch $(GPU)) --no-header -o requirements.lock
 
 clean:  ## remove what make made, the demo included
 	rm -rf $(VENV) $(DEMO) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
