@@ -6,9 +6,11 @@ import asyncio
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from starlette.testclient import TestClient
 
 from tulou.core.errors import ModelError
 from tulou.core.extras import load_openvino
@@ -16,8 +18,10 @@ from tulou.core.manifest import write_manifest
 from tulou.core.types import Message, ModelManifest
 from tulou.service.batcher import Batcher
 from tulou.service.engine import ENGINES, ChatEngine, EncoderEngine, Generation, PromptTooLong, open_chat, open_encoder
+from tulou.service.engine.openvino_chat import OpenVinoChat
 from tulou.service.engine.openvino_runtime import serving_properties
 from tulou.service.local import LocalModels
+from tulou.service.replica import EngineBackend, build_replica
 
 LABELS = ("refund", "delivery", "invoice")
 WIDTH = 16
@@ -276,6 +280,47 @@ async def test_an_answer_nobody_wants_any_more_makes_room(chat: ChatEngine) -> N
     await anext(left)
     await left.aclose()
     assert (await told(chat, Generation(QUESTION, 3)))[3] == 3
+
+
+class BreakingPipeline:
+    """A pipeline whose step fails once it is told to."""
+
+    def __init__(self, real: Any) -> None:
+        self._real = real
+        self.breaks = False
+
+    def step(self) -> None:
+        if self.breaks:
+            raise RuntimeError("out of blocks")
+        self._real.step()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
+
+
+async def test_a_pipeline_that_breaks_tells_all_who_wait_and_has_itself_replaced(
+    causal_folder: Path, tmp_path: Path
+) -> None:
+    from tulou.model.compress.chat import export_chat
+
+    export_chat(causal_folder, tmp_path / "chat")
+    engine = open_chat(tmp_path / "chat", threads=1)
+    assert isinstance(engine, OpenVinoChat)
+    pipeline = engine._pipeline = BreakingPipeline(engine._pipeline)
+    backend = EngineBackend(engine, "assistant")
+    health = TestClient(build_replica(backend))
+    assert (await told(engine, Generation(QUESTION, 4)))[1] == "length"
+    assert health.get("/healthz").status_code == 200
+    pipeline.breaks = True
+    waiting = [told(engine, Generation((*QUESTION, Message("user", "x" * i)), 64)) for i in range(3)]
+    async with asyncio.timeout(10):
+        answers = await asyncio.gather(*waiting, return_exceptions=True)
+        assert [type(answer) for answer in answers] == [ModelError] * 3
+        pipeline.breaks = False
+        with pytest.raises(ModelError, match="failed while generating: out of blocks"):
+            await told(engine, Generation(QUESTION, 4))
+    assert health.get("/healthz").status_code == 503
+    backend.close()
 
 
 async def test_local_models_serve_all_three_tasks(tmp_path: Path, chat_folder: Path) -> None:

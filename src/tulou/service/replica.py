@@ -27,6 +27,7 @@ from tulou.core.errors import ModelError, TulouError
 from tulou.core.types import ChatDelta
 from tulou.service.batcher import Batcher
 from tulou.service.engine import ChatEngine, EncoderEngine, Engine, Generation, PromptTooLong, open_engine
+from tulou.service.engine.base import Mortal
 from tulou.service.gateway import path, refusals
 from tulou.service.gateway.dispatch import Encoded
 from tulou.service.gateway.entry import Caller
@@ -67,6 +68,10 @@ class EngineBackend:
             logger.exception("model %s could not answer", model)
             raise refusals.ApiError(500, f"{err}.", "server_error") from err
 
+    @property
+    def is_broken(self) -> bool:
+        return isinstance(self._engine, Mortal) and self._engine.is_broken
+
     def close(self) -> None:
         if self._batcher is not None:
             self._batcher.close()
@@ -75,7 +80,8 @@ class EngineBackend:
 
 def build_replica(backend: EngineBackend) -> Starlette:
     async def healthz(_request: Request) -> Response:
-        return JSONResponse({"status": "ok", "models": list(backend.models)})
+        status = "broken" if backend.is_broken else "ok"  # the fleet starts another in place of a broken one
+        return JSONResponse({"status": status, "models": list(backend.models)}, 503 if backend.is_broken else 200)
 
     routes = [Route(operation.path, _endpoint(operation, backend), methods=["POST"]) for operation in OPERATIONS]
     return Starlette(routes=[*routes, Route("/healthz", healthz)])

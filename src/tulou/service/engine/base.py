@@ -84,4 +84,11 @@ class ChatEngine(Protocol):
     def close(self) -> None: ...
 
 
+@runtime_checkable
+class Mortal(Protocol):
+    """An engine that may break for good while its process lives on."""
+
+    is_broken: bool
+
+
 Engine = EncoderEngine | ChatEngine

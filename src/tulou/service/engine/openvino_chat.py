@@ -1,7 +1,8 @@
 """OpenVINO GenAI chat: continuous batching, so that answers are written side by side and none waits for another.
 
 One thread drives the pipeline step by step; each step adds a token to every answer under way. A step holds Python's
-lock (the binding does not let go of it), so the thread pauses between steps to let the HTTP side speak.
+lock (the binding does not let go of it), so the thread pauses between steps to let the HTTP side speak. A pipeline that
+fails in a step cannot be trusted with another: everyone who waits is told, and the engine is broken from then on.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import logging
 import queue
 import threading
 import time
@@ -26,6 +28,8 @@ from tulou.service.engine.text import Detokenizer, StopFilter
 
 CLOSE_TIMEOUT_S = 2.0
 CONTEXT_TOKENS = 8  # of an answer begun before, enough to decode the next one rightly
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -64,6 +68,9 @@ class OpenVinoChat:
         self._running = genai.GenerationStatus.RUNNING
         self._tokenizer = self._pipeline.get_tokenizer()
         self._inbox: queue.SimpleQueue[_Answer | None] = queue.SimpleQueue()  # None: close
+        self._door = threading.Lock()  # nobody enters the inbox after its last emptying
+        self._ended = ""  # why nothing is answered any more
+        self.is_broken = False
         self._thread = threading.Thread(target=self._work, name="generation", daemon=True)
         self._thread.start()
 
@@ -72,9 +79,10 @@ class OpenVinoChat:
         if answer.tokens_left == 0:
             yield ChatDelta("", "length", answer.prompt_tokens, answer.begun_tokens)
             return
-        if not self._thread.is_alive():
-            raise ModelError(f"model {self.manifest.name!r} has been closed")
-        self._inbox.put(answer)
+        with self._door:
+            if self._ended:
+                raise ModelError(self._ended)
+            self._inbox.put(answer)
         try:
             while True:
                 piece = await answer.pieces.get()
@@ -134,8 +142,25 @@ class OpenVinoChat:
         return text
 
     def _work(self) -> None:
-        """Drive the pipeline; nobody else touches it, so it needs no lock."""
+        """Drive the pipeline until the engine is closed or the pipeline fails, and tell whoever still waits then."""
         underway: list[_Answer] = []
+        reason = f"model {self.manifest.name!r} has been closed"
+        try:
+            self._drive(underway)
+        except Exception as err:
+            logger.exception("model %s is broken", self.manifest.name)
+            reason = f"model {self.manifest.name!r} failed while generating: {err}"
+            self.is_broken = True
+        with self._door:
+            self._ended = reason
+            while not self._inbox.empty():
+                if answer := self._inbox.get():
+                    underway.append(answer)
+        for answer in underway:
+            answer.tell(ModelError(reason))
+
+    def _drive(self, underway: list[_Answer]) -> None:
+        """Step by step, keeping `underway` up to date; nobody else touches the pipeline, so it needs no lock."""
         numbers = itertools.count()
         while True:
             while not underway or not self._inbox.empty():
@@ -145,7 +170,8 @@ class OpenVinoChat:
                     return
                 if self._begin(next(numbers), answer):
                     underway.append(answer)
-            underway = self._step(underway)
+            self._pipeline.step()
+            underway[:] = [answer for answer in underway if not self._has_ended(answer)]
             if not underway:
                 self._cancel([])
             time.sleep(0)
@@ -165,19 +191,16 @@ class OpenVinoChat:
             return False
         return True
 
-    def _step(self, underway: list[_Answer]) -> list[_Answer]:
-        """One token more for each answer; returns those that are not complete."""
-        try:
-            self._pipeline.step()
-            return [answer for answer in underway if not self._has_ended(answer)]
-        except Exception as err:  # noqa: BLE001 -- as above
-            for answer in underway:
-                answer.tell(ModelError(f"model {self.manifest.name!r} failed while generating: {err}"))
-                answer.handle.cancel()
-            return []
-
     def _has_ended(self, answer: _Answer) -> bool:
-        """Pass on what the last step brought, and say whether the answer is complete."""
+        """Pass on what the last step brought, and say whether the answer is over."""
+        try:
+            return self._pass_on(answer)
+        except Exception as err:  # noqa: BLE001 -- as above
+            answer.tell(ModelError(f"model {self.manifest.name!r} failed while generating: {err}"))
+            answer.handle.cancel()
+            return True
+
+    def _pass_on(self, answer: _Answer) -> bool:
         if answer.is_unwanted:
             answer.handle.cancel()
             return True
