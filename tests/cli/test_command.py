@@ -80,6 +80,16 @@ def test_answers_before_the_first_run_say_what_to_do(tmp_path: Path) -> None:
         assert "tulou run" in shown.stderr
 
 
+def test_what_would_fail_after_minutes_is_said_at_once(tmp_path: Path) -> None:
+    (tmp_path / "tulou.toml").write_text("")
+    assert "no [[data.source]]" in tulou("run", "--project", str(tmp_path)).stderr
+    source = '[[data.source]]\nname = "k"\nurl = "*.md"\n'
+    (tmp_path / "tulou.toml").write_text(source + '[exam]\nquestions = "nowhere.jsonl"\n')
+    refused = tulou("run", "--project", str(tmp_path))
+    assert refused.returncode == 2
+    assert "'nowhere.jsonl'" in refused.stderr
+
+
 def test_keys_are_made_listed_and_revoked(tmp_path: Path) -> None:
     (tmp_path / "tulou.toml").write_text("")
     made = json.loads(tulou("keys", "create", "shop", "--role", "app", "--json", "-p", str(tmp_path)).stdout)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tulou.bootstrap.project import Project
+from tulou.core.errors import SettingsError
 from tulou.core.settings import ModelSettings, SourceSettings
 from tulou.core.stage import Pipeline, Stage, StageContext, Summary
 from tulou.loop.exam import load_questions
@@ -44,6 +45,15 @@ def build_pipeline(project: Project) -> Pipeline:
         *_exam(project),
     ]
     return Pipeline(stages, project.stages)
+
+
+def require_inputs(project: Project) -> None:
+    """Raises `SettingsError` for what would fail, or be silently left out, after minutes of work."""
+    if not project.settings.data.source:
+        raise SettingsError("tulou.toml names no [[data.source]]; add one with a name and a url")
+    exam = project.settings.exam
+    if "questions" in exam.model_fields_set and not (project.folder / exam.questions).exists():
+        raise SettingsError(f"exam.questions names {exam.questions!r}, which does not exist in {project.folder}")
 
 
 def _recipe(project: Project, name: str, model: ModelSettings) -> list[Stage]:

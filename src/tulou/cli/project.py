@@ -59,10 +59,11 @@ def run(
 
 def run_pipeline(folder: Path, until: str | None, redo: list[str], as_json: bool) -> dict[str, Any]:
     """Run the project's stages and show it; returns the `--json` answer."""
-    from tulou.bootstrap.pipeline import build_pipeline
+    from tulou.bootstrap.pipeline import build_pipeline, require_inputs
     from tulou.bootstrap.project import Project
 
     project = Project.open(folder)
+    require_inputs(project)
     for key in project.settings.without_effect():
         stderr.print(f"[yellow]note:[/yellow] {key} in tulou.toml has no effect in this version")
     pipeline = build_pipeline(project)

@@ -19,7 +19,7 @@ from starlette.types import ASGIApp
 from tulou.core.errors import ServiceError
 from tulou.core.settings import ServiceSettings
 
-DRAIN_S = 2.0  # for answers under way when asked to stop
+DRAIN_S = 1.0  # for answers under way when asked to stop
 BACKLOG = 2048
 
 
