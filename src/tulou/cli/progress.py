@@ -11,22 +11,32 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import (
     BarColumn,
-    MofNCompleteColumn,
     Progress,
     ProgressColumn,
     SpinnerColumn,
     Task,
     TaskID,
     TextColumn,
-    TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.table import Column
 from rich.text import Text
 
 from tulou.cli.headlines import headline
 from tulou.cli.output import plain
 from tulou.core.progress import Bar
 from tulou.core.stage import Stage, StageResult
+
+_ONE_LINE = Column(no_wrap=True)
+
+
+class CountColumn(ProgressColumn):
+    """`1,234/5,000`, and nothing where nothing is counted."""
+
+    def render(self, task: Task) -> Text:
+        if task.total is None:
+            return Text(f"{task.completed:,.0f}" if task.completed else "")
+        return Text(f"{task.completed:,.0f}/{task.total:,.0f}", style="green")
 
 
 class RateColumn(ProgressColumn):
@@ -59,13 +69,12 @@ class Terminal:
         self._current: TaskID | None = None
         self._bars = Progress(
             SpinnerColumn(),
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            RateColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            TextColumn("[dim]{task.fields[note]}"),
+            TextColumn("{task.description}", table_column=_ONE_LINE),
+            BarColumn(bar_width=10),
+            CountColumn(table_column=_ONE_LINE),
+            RateColumn(table_column=_ONE_LINE),
+            TimeRemainingColumn(compact=True, elapsed_when_finished=True, table_column=_ONE_LINE),
+            TextColumn("[dim]{task.fields[note]}", table_column=Column(no_wrap=True, overflow="ellipsis")),
             console=console,
             transient=True,
             disable=not console.is_terminal,
