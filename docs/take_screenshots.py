@@ -15,15 +15,15 @@ from playwright.sync_api import Page, sync_playwright
 
 IMAGES = Path(__file__).with_name("images")
 QUESTIONS = ("签收几天内可以退货？", "How long is the warranty of the kettle?")
-PRODUCT = "手摇磨豆机"
+PRODUCT = "hand grinder"
 
 
 def chat(page: Page) -> None:
     page.goto("/chat")
-    for number, question in enumerate(QUESTIONS, 1):
+    for number, question in enumerate(QUESTIONS):
         page.fill("#question", question)
         page.keyboard.press("Enter")
-        page.wait_for_function(f"document.querySelectorAll('.sources').length >= {number}", timeout=30_000)
+        page.locator(".sources").nth(number).wait_for(timeout=30_000)
     page.screenshot(path=IMAGES / "chat.png")
 
 
@@ -39,6 +39,7 @@ def console(page: Page, key: str) -> None:
 def content(page: Page) -> None:
     page.goto("/content")
     page.wait_for_timeout(800)
+    page.select_option("#template", "product-description")
     page.fill("[name=name]", PRODUCT)
     page.click("#write")
     page.wait_for_timeout(5000)

@@ -139,7 +139,7 @@ def _joined(sentences: Sequence[str]) -> str:
 def addresses(text: str, question: str, language: Language, hits: Sequence[Hit]) -> bool:
     """Whether a grounded `text` is about the question, measured against the quote that would stand in its place.
 
-    It must cover at least half of what the quote covers, and carry a number where the quote answers "how long" with
+    It must cover nearly all that the quote covers, and carry a number where the quote answers "how long" with
     one.
     """
     rival = quote(question, language, hits)
@@ -149,4 +149,4 @@ def addresses(text: str, question: str, language: Language, hits: Sequence[Hit])
     if kind is not None and _has_quantity(rival.text, kind) and not _has_quantity(text, kind):
         return False
     asked = words.question_terms(question)
-    return _covers(text, asked) >= 0.5 * _covers(rival.text, asked)
+    return _covers(text, asked) >= 0.8 * _covers(rival.text, asked)
