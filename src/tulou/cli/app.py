@@ -17,7 +17,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-ProjectOption = Annotated[Path, typer.Option("--project", "-p", help="Folder with tulou.toml.", show_default="here")]
+ProjectOption = Annotated[
+    Path, typer.Option("--project", "-p", envvar="TULOU_PROJECT", help="Folder with tulou.toml.", show_default="here")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 
 HERE = Path()

@@ -29,17 +29,16 @@ def list_models(project: ProjectOption = HERE, as_json: JsonOption = False) -> N
         return
     rows = table("model", ">version", "", "precision", ">size", ">latency", "accuracy")
     for version in found:
-        for row in version["table"]:
-            if row["precision"] == version["precision"]:
-                rows.add_row(
-                    version["name"],
-                    str(version["version"]),
-                    "champion" if version["is_champion"] else "",
-                    version["precision"],
-                    human_bytes(row["size_bytes"]),
-                    f"{row['latency_ms_p50']:.1f} ms",
-                    accuracy_of(row),
-                )
+        measured = next((row for row in version["table"] if row["precision"] == version["precision"]), None)
+        rows.add_row(
+            version["name"],
+            str(version["version"]),
+            "champion" if version["is_champion"] else "",
+            version["precision"],
+            human_bytes(measured["size_bytes"]) if measured else "",
+            f"{measured['latency_ms_p50']:.1f} ms" if measured else "",
+            accuracy_of(measured) if measured else "",
+        )
     stdout.print(rows)
 
 

@@ -108,7 +108,7 @@ def show_search(hits: Sequence[Mapping[str, Any]]) -> None:
     for rank, hit in enumerate(hits, 1):
         stdout.print(f"[bold]{rank}.[/bold] ", end="")
         stdout.print(hit["heading"] or hit["title"], markup=False, style="bold", end="  ")
-        stdout.print(f"{hit['uri']} {hit['position']}", markup=False, style="dim")
+        stdout.print(f"{hit['uri']} {hit['position']}", markup=False, style="dim", soft_wrap=True)
         stdout.print(f"   [dim]lexical {hit['lexical']:.2f}, cosine {hit['cosine']:.2f}[/dim]")
         stdout.print("   " + " ".join(hit["text"].split())[:300], markup=False)
 
@@ -128,9 +128,11 @@ def show_trace(traced: Mapping[str, Any]) -> None:
         stdout.print(
             f"  from     {plain(document.get('uri'))} {plain(document.get('position'))} ({document.get('media_type')})"
         )
-        stdout.print(f"  file     sha256 {document.get('content_hash')}, changed {document.get('modified_at')}")
+        stdout.print(
+            f"  file     sha256 {document.get('content_hash')}, changed {document.get('modified_at')}", soft_wrap=True
+        )
         cleaned = ", ".join(f"{row['step']}.{row['rule']}" for row in passage["decisions"])
-        stdout.print(f"  cleaned  {cleaned or 'kept as it came'}")
+        stdout.print(f"  cleaned  {cleaned or 'kept as it came'}", soft_wrap=True)
 
 
 def show_status(status: Mapping[str, Any]) -> None:
@@ -140,6 +142,13 @@ def show_status(status: Mapping[str, Any]) -> None:
         stdout.print(f"[bold]last run[/bold]  {ago} ago, {run['stages']} stages")
     else:
         stdout.print("[bold]last run[/bold]  never; `tulou run` makes the first")
+    if run and run["exam"]:
+        exam = run["exam"]
+        asked = exam["questions"]
+        stdout.print(
+            f"[bold]exam[/bold]      found {exam['in_top_3']}/{asked}, cited {exam['cited_right']}/{asked}, "
+            f"declined {exam['off_topic_declined']}/{exam['off_topic']} off-topic"
+        )
     for model in status["models"]:
         stdout.print(f"[bold]model[/bold]     {model['name']} version {model['version']} ({model['precision']})")
     if not status["running"]:

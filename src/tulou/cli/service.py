@@ -75,11 +75,15 @@ def ask(
         emit(found)
         return
     stdout.print(found["text"], markup=False)
-    how = f"{found['kind']} ({plain(found['reason'])})"
-    stdout.print(f"\n[dim]{how}, {found['latency_ms']:.0f} ms, answer {found['turn_id']}[/dim]")
+    stdout.print(f"\n[dim]{found['kind']}, {found['latency_ms']:.0f} ms, answer {found['turn_id']}[/dim]")
     for source in found["sources"]:
         mark = "•" if source["is_cited"] else " "
-        stdout.print(f"{mark} {source['heading'] or source['title']} - {source['uri']}", markup=False, style="dim")
+        stdout.print(
+            f"{mark} {source['heading'] or source['title']} - {source['uri']}",
+            markup=False,
+            style="dim",
+            soft_wrap=True,
+        )
 
 
 @app.command()
@@ -102,7 +106,7 @@ def write(
     if as_json:
         emit(found)
     else:
-        stdout.print(f"\n\n[dim]{found['kind']} ({plain(found['reason'])})[/dim]")
+        stdout.print(f"\n\n[dim]{found['kind']}[/dim]")
 
 
 def fields_of(values: list[str]) -> dict[str, str]:

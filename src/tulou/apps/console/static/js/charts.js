@@ -48,25 +48,36 @@ function slot(point, left, width, height) {
   return s("g.slot", bar(point.requests, "requests"), failed, s("rect.hover", { x: left, width, y: PLOT.top, height: BARS.bottom - PLOT.top }, s("title", title)));
 }
 
-/** Broken where nothing was asked, so that a pause does not look like a trend. */
+/** Stretches of time without a pause, so that a pause does not look like a trend. */
+function stretches(points) {
+  const found = [];
+  points.forEach((point, i) => {
+    if (point.p99_ms === null) return;
+    if (i > 0 && points[i - 1].p99_ms !== null) found.at(-1).push(i);
+    else found.push([i]);
+  });
+  return found;
+}
+
+/** Corners of one stretch, left to right; a lone point becomes a dash as wide as its bar. */
+function corners(points, x, y, key, stretch) {
+  const half = 0.35 * (x(1) - x(0));
+  const at = (i, shift) => `${(x(i) + shift).toFixed(1)} ${y(points[i][key] ?? 0).toFixed(1)}`;
+  return [at(stretch[0], -half), ...stretch.map((i) => at(i, 0)), at(stretch.at(-1), half)];
+}
+
 function path(points, x, y, key) {
-  let isDown = false;
-  return points
-    .map((point, i) => {
-      if (point[key] === null) return ((isDown = false), "");
-      const move = isDown ? "L" : "M";
-      isDown = true;
-      return `${move}${x(i).toFixed(1)} ${y(point[key]).toFixed(1)}`;
-    })
-    .join("");
+  return stretches(points).map((stretch) => `M${corners(points, x, y, key, stretch).join("L")}`).join("");
 }
 
 function band(points, x, y) {
-  const known = points.map((point, i) => [point, i]).filter(([point]) => point.p99_ms !== null);
-  if (known.length < 2) return "";
-  const over = known.map(([point, i]) => `${x(i).toFixed(1)} ${y(point.p99_ms).toFixed(1)}`);
-  const under = known.reverse().map(([point, i]) => `${x(i).toFixed(1)} ${y(point.p50_ms ?? 0).toFixed(1)}`);
-  return `M${[...over, ...under].join("L")}Z`;
+  return stretches(points)
+    .map((stretch) => {
+      const over = corners(points, x, y, "p99_ms", stretch);
+      const under = corners(points, x, y, "p50_ms", stretch).reverse();
+      return `M${[...over, ...under].join("L")}Z`;
+    })
+    .join("");
 }
 
 function roundUp(value) {
