@@ -61,7 +61,8 @@ _CHINESE = """
 少发 漏发 少了 缺件 少件 没有配件
 错发 发错 寄错 不对版 发错货
 港澳台 香港 澳门 台湾
-海外 国外 外国 境外 国际
+海外 国外 外国 境外 国际 美国 英国 法国 德国 意大利 西班牙 日本 韩国 新加坡 马来西亚 泰国 越南 印度 加拿大 澳大利亚 澳洲 新西兰 东京 大阪 首尔 伦敦 巴黎 柏林 纽约 洛杉矶 悉尼 墨尔本 多伦多 温哥华 吉隆坡 曼谷
+偏远 偏远地区 新疆 西藏 青海 内蒙古 乌鲁木齐 拉萨 西宁 呼和浩特
 关税 进口税 海关 清关 报关
 假期 放假 节假日 长假 休息 过节 上班
 营业时间 营业 几点开门 几点关门 开门 关门 几点 上班时间 下班 服务时间 工作时间
@@ -75,7 +76,7 @@ _CHINESE = """
 缺货 没货 断货 补货 有货 库存 现货
 预售 预订 预定 订金 定金
 隐私 个人信息 个人资料
-"""
+"""  # noqa: E501 -- a group is a line
 
 # Single words; phrases are left to the encoder.
 ENGLISH = """
@@ -101,7 +102,7 @@ coupon voucher
 membership member loyalty tier
 points point
 holiday vacation
-abroad overseas international foreign
+abroad overseas international foreign usa america britain england uk france germany italy spain japan korea singapore malaysia thailand canada australia tokyo seoul london paris berlin sydney toronto
 customs duty duties tariff
 store shop
 cheap cheaper cheapest
@@ -114,8 +115,10 @@ delete erase close
 password passcode
 account login
 battery batteries
-instalment installment
-"""
+instalment installment monthly
+deposit preorder prepay
+engrave engraving emblem logo
+"""  # noqa: E501 -- a group is a line
 
 
 _MONEY_BACK = re.compile(r"钱([^，。？！\n]{0,6}?)(?:退|返)(?:回来|给我|还|到)?")  # 钱什么时候能退回来
