@@ -89,3 +89,11 @@ def test_an_answer_must_say_as_much_about_the_question_as_the_quote() -> None:
     hits = [hit(passage("delivery", "zh"))]
     assert addresses("普通快递 3 到 5 天送达。", "快递几天能送达", "zh", hits)
     assert not addresses("付款后出库。", "快递几天能送达", "zh", hits)  # true, but it is no number of days
+
+
+def test_a_row_is_quoted_whole_where_its_best_cell_only_names_the_thing() -> None:
+    cells = "product: cordless lamp\nmodel: L1\nprice in yuan: 129\ncolours: white"
+    row = Passage("p", "d", "knowledge", "catalogue.csv", "row=1", "cordless lamp", "", cells, "en")
+    quoted = quote("How much is the cordless lamp?", "en", [Hit(row, 1.0, 1.0, 0.5)])
+    assert quoted is not None
+    assert quoted.text == cells

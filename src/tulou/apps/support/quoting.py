@@ -20,6 +20,7 @@ QUOTE_SENTENCES = 3
 
 _END = re.compile(r"[。！？.!?…][\"'”’）)」』]*$")
 _MARKUP = re.compile(r"^\s*(?:#{1,6}\s+|[-*+•·]\s+|\d{1,2}[.)、]\s*|>\s*)|\*\*|__|`|^\s*\|\s*|\s*\|\s*$", re.MULTILINE)
+_CELL = re.compile(r"[^:：。.]{1,40}[:：]\s*\S")
 _ANSWER_MARK = re.compile(r"^\s*(?:答|a|answer)\s*[:：]\s*", re.IGNORECASE)
 _QUESTION_MARK = re.compile(r"^\s*(?:问|q|question)\s*[:：]\s*", re.IGNORECASE)
 # What kind of quantity a question asks for, and how to recognise one that answers it.
@@ -85,7 +86,15 @@ def _best_run(question: str, language: Language, sentences: Sequence[str], passa
             worth += 0.25 * max(values[start:stop]) - 0.01 * start
             if worth > best + 1e-9:
                 best, chosen = worth, (start, stop)
-    return _joined(_with_list(sentences, *chosen, QUOTE_CHARS[language]))
+    best_run = _joined(_with_list(sentences, *chosen, QUOTE_CHARS[language]))
+    if kind is not None and not _has_quantity(best_run, kind) and _is_row(sentences, QUOTE_CHARS[language]):
+        return _joined(sentences)  # the cell that names the thing is not the cell that was asked for
+    return best_run
+
+
+def _is_row(sentences: Sequence[str], max_chars: int) -> bool:
+    """Whether these are the cells of a table row, "column: value" each, short enough to be quoted together."""
+    return all(map(_CELL.match, sentences)) and sum(map(len, sentences)) <= max_chars
 
 
 def _with_list(sentences: Sequence[str], start: int, stop: int, max_chars: int) -> Sequence[str]:
