@@ -56,9 +56,11 @@ bench: $(VENV)/.ready  ## the measurements in docs/benchmarks.md
 GPU := triton cuda-bindings cuda-pathfinder cuda-toolkit $(addprefix nvidia-,cublas cuda-cupti cuda-nvrtc cuda-runtime \
   cudnn-cu13 cufft cufile curand cusolver cusparse cusparselt-cu13 nccl-cu13 nvjitlink nvshmem-cu13 nvtx)
 
+EXTRAS := train ocr speech postgres samples dev
+
 lock: $(VENV)/.ready  ## choose the newest allowed versions and write requirements.lock
 	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip compile --quiet pyproject.toml --all-extras --generate-hashes --no-annotate --python-version 3.11 \
+	$(BIN)/uv pip compile --quiet pyproject.toml $(addprefix --extra ,$(EXTRAS)) --generate-hashes --no-annotate --python-version 3.11 \
 	  $(addprefix --no-emit-package ,torch $(GPU)) --no-header -o requirements.lock
 
 clean:  ## remove what make made, the demo included
