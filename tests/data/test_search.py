@@ -43,6 +43,7 @@ def passage_rows() -> list[dict[str, Any]]:
             "heading": "",
             "text": text,
             "language": detect(text),
+            "modified_at": "2026-11-01T00:00:00+00:00",
         }
         for number, (title, text) in enumerate(TEXTS.items())
     ]

@@ -32,7 +32,7 @@ def passages(tmp_path: Path) -> Path:
     rows = [
         {
             "id": f"p{n}", "document_id": f"d{n}", "source": "knowledge", "uri": f"{n}.md", "position": "",
-            "title": title, "heading": heading, "text": text, "language": language,
+            "title": title, "heading": heading, "text": text, "language": language, "modified_at": "",
         }
         for n, ((language, title, heading), text) in enumerate(TEXTS.items())
     ]  # fmt: skip

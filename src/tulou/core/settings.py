@@ -45,6 +45,12 @@ class SourceSettings(Section):
     label: str | None = None  # column a classifier learns
     subject_id: str | None = None  # column that names the person a record is about
     index: bool | None = None  # whether answers may quote it; by default every source without a label
+    cursor: str | None = (
+        None  # column of a database that only grows; a later run reads the rows beyond the last one seen
+    )
+    speech_model: str | None = (
+        None  # folder of a Whisper model for faster-whisper; None: the embedded English recogniser
+    )
 
     @property
     def is_indexed(self) -> bool:
@@ -53,8 +59,19 @@ class SourceSettings(Section):
 
 class CleanSettings(Section):
     near_duplicate_similarity: float = Field(0.8, gt=0, le=1)  # Jaccard on shingles; 1 keeps all but exact copies
+    near_duplicate_numbers: Literal["differ", "ignore"] = "differ"  # whether texts with other numbers state other facts
+    traditional: Literal["keep", "simplify"] = "keep"  # traditional Chinese characters
+    spelling: Literal["off", "report", "correct"] = "off"
     min_chars: int = Field(4, ge=0)  # shorter records are dropped
     max_symbol_ratio: float = Field(0.5, gt=0, le=1)  # of characters that are neither letters, digits nor spaces
+    max_digit_ratio: float = Field(1.0, gt=0, le=1)  # of visible characters
+    languages: tuple[Literal["zh", "en", "other"], ...] = ()  # others are dropped; empty: none are
+    off: tuple[str, ...] = ()  # steps or rules not wanted: "spam", "quality.repetitive"
+    sensitive_words: str = (
+        ""  # file of words and /expressions/ to treat as sensitive, one a line: "word", "word = kind"
+    )
+    forbidden_words: str = ""  # file of words and /expressions/ whose records are dropped
+    recognisers: tuple[str, ...] = ()  # further recognisers: "https://…", "module:function", "presidio:module:Class"
     sensitive: dict[str, SensitiveAction] = {"phone": "mask", "id_card": "mask", "bank_card": "mask", "email": "mask"}
 
     @field_validator("sensitive")
@@ -68,7 +85,8 @@ class CleanSettings(Section):
 
 
 class DataSettings(Section):
-    engine: Literal["local"] = "local"
+    engine: str = "local"  # or ray://local, ray://HOST:PORT
+    workers: int = Field(0, ge=0)  # processes that clean; 0: one for each core
     store: str = ".tulou/store"
     search: str = ".tulou/search"
     state: str = "sqlite:///.tulou/state.db"
@@ -81,6 +99,13 @@ class DataSettings(Section):
     def _a_folder(cls, value: str) -> str:
         if "://" in value:
             raise ValueError("the search index can only be in a folder in this version, not at a URL")
+        return value
+
+    @field_validator("engine")
+    @classmethod
+    def _an_engine_we_have(cls, value: str) -> str:
+        if value != "local" and not re.fullmatch(r"ray://(local|[^/\s]+:\d+)", value):
+            raise ValueError("choose local, ray://local or ray://HOST:PORT")
         return value
 
     @model_validator(mode="after")

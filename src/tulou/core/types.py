@@ -63,6 +63,7 @@ PASSAGE = pa.schema(
         pa.field("heading", pa.string(), nullable=False),  # "Returns > How long do I have"
         pa.field("text", pa.string(), nullable=False),
         pa.field("language", pa.string(), nullable=False),
+        pa.field("modified_at", pa.string(), nullable=False),  # of the document
     ]
 )
 
@@ -111,6 +112,7 @@ class Passage:
     heading: str
     text: str
     language: str
+    modified_at: str = ""
 
 
 @dataclass(frozen=True)

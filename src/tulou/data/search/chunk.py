@@ -68,6 +68,7 @@ def _document_passages(document: dict[str, str], max_chars: int) -> Iterator[dic
                 "heading": " > ".join(path),
                 "text": text,
                 "language": language if language != "other" else document["language"],
+                "modified_at": document["modified_at"],
             }
             number += 1
 
