@@ -1,6 +1,5 @@
-"""Collect: files of many types in, DOCUMENT rows with lineage out."""
+"""Collect: files of many types and rows of databases in, DOCUMENT rows with lineage out."""
 
-from tulou.data.collect.collect import collect
-from tulou.data.collect.files import source_digest
+from tulou.data.collect.collect import collect, source_digest
 
 __all__ = ["collect", "source_digest"]

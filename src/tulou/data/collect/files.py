@@ -93,7 +93,7 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def source_digest(source: SourceSettings, project: Path) -> str:
+def files_digest(source: SourceSettings, project: Path) -> str:
     """sha256 over the paths and contents of the files that `source` names, for a stage's fingerprint."""
     files, failures = find_files(source, project)
     cache_path = project / _DIGEST_CACHE
