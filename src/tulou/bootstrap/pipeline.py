@@ -18,6 +18,7 @@ from tulou.bootstrap.project import Project
 from tulou.core.errors import SettingsError
 from tulou.core.settings import ModelSettings, SourceSettings
 from tulou.core.stage import Pipeline, Stage, StageContext, Summary
+from tulou.core.urls import url_digest, without_secrets
 from tulou.loop.exam import load_questions
 from tulou.loop.feedback import latest_snapshot, snapshot_digest
 
@@ -76,7 +77,11 @@ def _collect(project: Project, source: SourceSettings) -> Stage:
         name=f"collect.{source.name}",
         title=f"Collect {source.name}",
         run=run,
-        settings=source.model_dump(exclude={"index"}),
+        settings={
+            **source.model_dump(exclude={"index", "url"}),
+            "url": without_secrets(source.url),
+            "url_sha256": url_digest(source.url),
+        },
         raw=lambda: source_digest(source, project.folder) + _readers(),
         code=("tulou.data.collect", "tulou.data.language", "tulou.data.parquet", "tulou.core.types"),
     )
@@ -108,7 +113,7 @@ def _store(project: Project) -> Stage:
     url = project.settings.data.store
 
     def run(context: StageContext) -> Summary:
-        from tulou.data.store import open_store, without_secrets
+        from tulou.data.store import open_store
 
         store = open_store(url, project.folder)
         return {
@@ -126,7 +131,7 @@ def _store(project: Project) -> Stage:
         publishes=True,
         run=run,
         inputs=tuple(f"clean.{name}" for name in sources),
-        settings={"url_sha256": hashlib.sha256(url.encode()).hexdigest()},  # it may hold a password
+        settings={"url": without_secrets(url), "url_sha256": url_digest(url)},
         code=("tulou.data.store",),
     )
 

@@ -1,5 +1,5 @@
 """Store: cleaned tables by dataset and fingerprint, in a local folder or under any fsspec URL."""
 
-from tulou.data.store.store import Store, open_store, without_secrets
+from tulou.data.store.store import Store, open_store
 
-__all__ = ["Store", "open_store", "without_secrets"]
+__all__ = ["Store", "open_store"]

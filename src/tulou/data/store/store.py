@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tulou.core.errors import DataError, DiskFullError, SettingsError
+from tulou.core.urls import without_secrets
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _BATCH_ROWS = 4096
@@ -139,10 +140,6 @@ def open_store(url: str, project: Path) -> Store:
     except (ValueError, ImportError, OSError) as err:
         raise SettingsError(f"data.store {without_secrets(url)!r} cannot be used: {err}") from err
     return FileStore(files, str(root_path), without_secrets(url))
-
-
-def without_secrets(url: str) -> str:
-    return re.sub(r"//[^/]*@", "//", url)
 
 
 def _checked(name: str) -> str:
