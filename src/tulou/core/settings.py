@@ -9,10 +9,11 @@ from __future__ import annotations
 import difflib
 import re
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from tulou.core.errors import SettingsError
 from tulou.core.types import Task
@@ -20,8 +21,24 @@ from tulou.core.types import Task
 FILE_NAME = "tulou.toml"
 
 SensitiveAction = Literal["mask", "drop", "tokenize", "keep"]
+SENSITIVE_KINDS: dict[str, tuple[str, SensitiveAction]] = {  # short name: (Presidio's name, what happens unless said)
+    "phone": ("PHONE_NUMBER", "mask"),
+    "email": ("EMAIL_ADDRESS", "mask"),
+    "id_card": ("CN_ID_CARD", "mask"),
+    "bank_card": ("CREDIT_CARD", "mask"),
+    "passport": ("CN_PASSPORT", "mask"),
+    "social_credit": ("CN_SOCIAL_CREDIT_CODE", "mask"),
+    "iban": ("IBAN_CODE", "mask"),
+    "us_ssn": ("US_SSN", "mask"),
+    # Often the very answer a customer wants (a shop's address, a server's IP, who is in charge), so they stay.
+    "ip": ("IP_ADDRESS", "keep"),
+    "license_plate": ("CN_LICENSE_PLATE", "keep"),
+    "person": ("PERSON", "keep"),
+    "address": ("LOCATION", "keep"),
+}
 Balance = Literal["round_robin", "least_connections"]
 
+_SHORT_NAMES = {entity: kind for kind, (entity, _) in SENSITIVE_KINDS.items()}
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 
 
@@ -57,6 +74,11 @@ class SourceSettings(Section):
         return self.label is None if self.index is None else self.index
 
 
+def unknown_kind(name: str, known: Iterable[str]) -> str:
+    """The sentence for a kind of sensitive data that nothing finds."""
+    return f"unknown kind of sensitive data {name!r}; choose from {', '.join(known)}"
+
+
 class CleanSettings(Section):
     near_duplicate_similarity: float = Field(0.8, gt=0, le=1)  # Jaccard on shingles; 1 keeps all but exact copies
     near_duplicate_numbers: Literal["differ", "ignore"] = "differ"  # whether texts with other numbers state other facts
@@ -72,16 +94,24 @@ class CleanSettings(Section):
     )
     forbidden_words: str = ""  # file of words and /expressions/ whose records are dropped
     recognisers: tuple[str, ...] = ()  # further recognisers: "https://…", "module:function", "presidio:module:Class"
-    sensitive: dict[str, SensitiveAction] = {"phone": "mask", "id_card": "mask", "bank_card": "mask", "email": "mask"}
+    sensitive: dict[str, SensitiveAction] = {}  # kinds, in either spelling, whose action is not the one they have
 
     @field_validator("sensitive")
     @classmethod
-    def _actions_we_have(cls, value: dict[str, str]) -> dict[str, str]:
-        known = ("phone", "id_card", "bank_card", "email")
-        for kind in value:
-            if kind not in known:
-                raise ValueError(f"unknown kind of sensitive data {kind!r}; choose from {', '.join(known)}")
-        return value
+    def _every_kind_has_its_action(
+        cls, value: dict[str, SensitiveAction], info: ValidationInfo
+    ) -> dict[str, SensitiveAction]:
+        """The setting completed: short names only, and what was not named does what it does by itself."""
+        may_bring_kinds = bool(info.data.get("sensitive_words") or info.data.get("recognisers"))
+        chosen: dict[str, SensitiveAction] = {}
+        for name, action in value.items():
+            kind = _SHORT_NAMES.get(name, name)
+            if kind in chosen:
+                raise ValueError(f"{kind!r} is named twice, the second time as {name!r}; keep one of them")
+            if kind not in SENSITIVE_KINDS and not may_bring_kinds:
+                raise ValueError(unknown_kind(name, SENSITIVE_KINDS))
+            chosen[kind] = action
+        return {kind: action for kind, (_, action) in SENSITIVE_KINDS.items()} | chosen
 
 
 class DataSettings(Section):
