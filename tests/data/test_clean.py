@@ -38,7 +38,7 @@ def test_counts_add_up_and_both_tables_have_their_schema(write_documents: WriteD
     assert summary["kept"] == len(rows) == 2
     assert summary["dropped"] == {"exact_duplicate.same_text": 1, "empty.no_text": 1, "spam.advertising": 1}
     assert summary["changed"] == {"sensitive.phone": 1}
-    assert pq.read_schema(out / "decisions.parquet").equals(DECISION)
+    assert pq.read_schema(out / "decisions-00000.parquet").equals(DECISION)
     assert pq.read_schema(out / "documents-00000.parquet").equals(DOCUMENT)
 
 
@@ -53,7 +53,7 @@ def test_no_sensitive_value_is_left_in_any_output(write_documents: WriteDocument
         ]
     )
     summary, rows, out = run(documents)
-    shown = str(summary) + str(rows) + str(pq.read_table(out / "decisions.parquet").to_pylist())
+    shown = str(summary) + str(rows) + str(pq.read_table(out / "decisions-00000.parquet").to_pylist())
     assert secret not in shown
     assert secret[:8] not in shown
 
@@ -72,7 +72,7 @@ def test_first_of_contradicting_labels_stays(write_documents: WriteDocuments) ->
     summary, rows, out = run(documents)
     assert [row["label"] for row in rows] == ["damaged"]
     assert summary["dropped"] == {"exact_duplicate.other_label": 1}
-    assert pq.read_table(out / "decisions.parquet").to_pylist()[0]["after"] == rows[0]["id"]
+    assert pq.read_table(out / "decisions-00000.parquet").to_pylist()[0]["after"] == rows[0]["id"]
 
 
 def test_near_copies_go_and_questions_that_differ_in_what_matters_stay(write_documents: WriteDocuments) -> None:

@@ -88,23 +88,34 @@ def _collect(project: Project, source: SourceSettings) -> Stage:
 
 
 def _clean(project: Project, source: SourceSettings) -> Stage:
-    settings = project.settings.data.clean
+    data = project.settings.data
+    settings = data.clean
     upstream = f"collect.{source.name}"
 
     def run(context: StageContext) -> Summary:
         from tulou.data.clean import clean
+        from tulou.data.engine import open_engine
 
         wants_tokens = "tokenize" in settings.sensitive.values()
-        key = project.secret("token") if wants_tokens else None
-        return clean(context.inputs[upstream], context.out, settings, context.progress, token_key=key)
+        with open_engine(data.engine, data.workers) as engine:
+            return clean(
+                context.inputs[upstream],
+                context.out,
+                settings,
+                context.progress,
+                token_key=project.secret("token") if wants_tokens else None,
+                speaks_for_itself=not source.text,
+                engine=engine,
+                scratch=context.scratch,
+            )
 
     return Stage(
         name=f"clean.{source.name}",
         title=f"Clean {source.name}",
         run=run,
         inputs=(upstream,),
-        settings=settings.model_dump(),
-        code=("tulou.data.clean", "tulou.data.language", "tulou.data.parquet", "tulou.data.similarity"),
+        settings={**settings.model_dump(), "speaks_for_itself": not source.text},
+        code=("tulou.data.clean", "tulou.data.kernels", "tulou.data.language", "tulou.data.parquet"),
     )
 
 

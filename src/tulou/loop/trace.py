@@ -48,7 +48,7 @@ def trace_answer(turn_id: str, state: Engine, cleaned: Mapping[str, Path], passa
 def _with_document(passage: dict[str, Any], cleaned: Mapping[str, Path]) -> dict[str, Any]:
     folder = cleaned[passage["source"]]
     documents = _rows(folder, "documents-*.parquet", "id", [passage["document_id"]])
-    decisions = _rows(folder, "decisions.parquet", "record_id", [passage["document_id"]])
+    decisions = _rows(folder, "decisions-*.parquet", "record_id", [passage["document_id"]])
     return {
         **{key: passage[key] for key in ("id", "title", "heading", "text")},
         "document": {

@@ -1,98 +1,84 @@
-"""The cleaning of one source, as a visible list of steps with one signature.
+"""The cleaning of one source: shard by shard in any engine, with copies found among all shards in between.
 
-Records stream through in batches; only the steps that look for copies remember what they saw (a digest or a few
-kilobytes a record). Every change and loss is a decision, written out with the text before and after, in which sensitive
-values are always masked.
+Records never are in memory all at once: shards are prepared one by one (every step that looks at one record, then
+fingerprints), copies are found from the fingerprints, and the clean records are written out. Every change and loss is a
+decision, written with the text before and after, in which sensitive values are always masked. What is in `scratch` is
+used again after a kill. The output does not depend on the engine, the number of workers or the number of kills.
 """
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
-from dataclasses import asdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
+
 from tulou.core.progress import Progress
 from tulou.core.settings import CleanSettings
-from tulou.core.types import DECISION
-from tulou.data.clean.characters import collapse_space, fold_characters
-from tulou.data.clean.duplicates import exact_duplicate, near_duplicate
-from tulou.data.clean.encoding import repair
-from tulou.data.clean.markup import strip_markup
-from tulou.data.clean.quality import advertising, empty, quality
-from tulou.data.clean.record import Decision, Step, judging, rewriting
-from tulou.data.clean.sensitive import find_sensitive, kinds_to_drop, protect, redact
-from tulou.data.parquet import RowWriter, count_rows, document_writer, read_batches
+from tulou.data.clean.copies import CopySettings, find_copies
+from tulou.data.clean.shard import EXAMPLES_PER_RULE, LENGTH_EDGES, Shard, finish, prepare
+from tulou.data.engine import Engine, InProcess
+from tulou.data.parquet import parquet_files, read_batches
 
-_EXAMPLES_PER_RULE = 3
-_SHOWN_CHARS = 160
-_KEPT_CHARS = 2000  # of a text before and after, in decisions.parquet
-
-
-def build_steps(settings: CleanSettings, is_labelled: bool, token_key: bytes | None = None) -> list[tuple[str, Step]]:
-    """What happens to a record, in order. Markup goes before characters are folded, or `＜b＞` would become a tag."""
-    steps = [
-        ("encoding", rewriting("encoding", repair)),
-        ("markup", rewriting("markup", strip_markup)),
-        ("characters", rewriting("characters", fold_characters)),
-        ("space", rewriting("space", collapse_space)),
-        ("empty", judging("empty", empty)),
-        ("sensitive", judging("sensitive", _dropping(kinds_to_drop(settings.sensitive)))),
-        ("sensitive", rewriting("sensitive", protect(settings.sensitive, token_key))),
-        ("quality", judging("quality", quality(settings))),
-    ]
-    if is_labelled:
-        steps.append(("spam", judging("spam", advertising)))
-    steps.append(("exact_duplicate", judging("exact_duplicate", exact_duplicate())))
-    if settings.near_duplicate_similarity < 1:
-        judge = near_duplicate(settings.near_duplicate_similarity, is_labelled)
-        steps.append(("near_duplicate", judging("near_duplicate", judge)))
-    return steps
+_SHARD_ROWS = 16384
+_SHARD_BYTES = 64 << 20
+_COMPILED_ROWS = 5000  # below, compiling takes longer than it saves
 
 
 def clean(
-    documents: Path, out: Path, settings: CleanSettings, progress: Progress, *, token_key: bytes | None = None
+    documents: Path,
+    out: Path,
+    settings: CleanSettings,
+    progress: Progress,
+    *,
+    token_key: bytes | None = None,
+    speaks_for_itself: bool = True,
+    engine: Engine | None = None,
+    scratch: Path | None = None,
 ) -> dict[str, Any]:
-    """Read DOCUMENT rows from the folder `documents`, write the clean ones and `decisions.parquet` into `out`.
+    """Read DOCUMENT rows from the folder `documents`; write `documents-*.parquet` and `decisions-*.parquet` to `out`.
 
-    Returns counts of records in, kept, and dropped or changed by "step.rule", with a few examples each. `token_key` is
-    wanted only where a kind of sensitive data is to be tokenized; without it that raises `SettingsError`.
+    Returns counts of records in, kept, and dropped or changed by "step.rule", with a few examples each, and what each
+    step took. `token_key` is wanted only where a kind of sensitive data is to be tokenized; without it that raises
+    `SettingsError`. `speaks_for_itself` says that rows of tables have no text columns of their own; such short rows are
+    not compared with each other. Without an `engine` the work is done in this process.
     """
-    total = count_rows(documents)
+    home = scratch or out / "scratch"
+    out.mkdir(parents=True, exist_ok=True)
     is_labelled = _has_labels(documents)
-    steps = build_steps(settings, is_labelled, token_key)
-    dropped: Counter[str] = Counter()
-    changed: Counter[str] = Counter()
-    examples: list[dict[str, Any]] = []
-    kept = 0
-    with (
-        document_writer(out) as cleaned,
-        RowWriter(out, "decisions", DECISION, is_one_file=True) as decided,
-        progress.bar("clean", total=total, unit="records") as bar,
-    ):
-        for batch in read_batches(documents):
-            rows = batch.num_rows
-            for _, step in steps:
-                batch, decisions = step(batch)
-                for decision in decisions:
-                    rule = f"{decision.step}.{decision.rule}"
-                    counts = dropped if decision.action == "dropped" else changed
-                    counts[rule] += 1
-                    row = _written(decision)
-                    decided.add(row)
-                    if counts[rule] <= _EXAMPLES_PER_RULE:
-                        examples.append(_example(row))
-            cleaned.write(batch)
-            kept += batch.num_rows
-            bar.advance(rows)
-            bar.note(f"{kept:,} kept")
-    return {
-        "in": total,
-        "kept": kept,
-        "dropped": dict(dropped.most_common()),
-        "changed": dict(changed.most_common()),
-        "examples": sorted(examples, key=lambda example: (example["step"], example["rule"])),
-    }
+    parts = _parts(documents)
+    total = sum(rows for rows, _ in parts)
+    shards = [
+        Shard(
+            number=number,
+            rows=rows,
+            pieces=pieces,
+            folder=home / f"shard-{number:05d}",
+            out=out,
+            settings=settings,
+            is_labelled=is_labelled,
+            speaks_for_itself=speaks_for_itself and not is_labelled,
+            is_compiled=total >= _COMPILED_ROWS,
+            token_key=token_key,
+        )
+        for number, (rows, pieces) in enumerate(parts)
+    ]
+    engine = engine or InProcess()
+    with progress.bar("clean", total=total, unit="records") as bar:
+        for number in engine.map(prepare, shards):
+            bar.advance(shards[number].rows)
+    copies = find_copies([shard.folder for shard in shards], _copy_settings(shards[0]), progress)
+    with progress.bar("write", total=total, unit="records") as bar:
+        summaries = []
+        for shard, summary in zip(shards, engine.map(finish, shards), strict=True):
+            summaries.append(summary)
+            bar.advance(shard.rows)
+    if scratch is None:
+        shutil.rmtree(home)
+    return {**_merged(summaries), "copies": copies}
 
 
 def _has_labels(documents: Path) -> bool:
@@ -101,30 +87,75 @@ def _has_labels(documents: Path) -> bool:
     )
 
 
-def _dropping(kinds: set[str]) -> Any:
-    def judge(row: dict[str, Any]) -> tuple[str, str | None] | None:
-        if not kinds:
-            return None
-        found = [kind for _, _, kind in find_sensitive(row["text"]) if kind in kinds]
-        return (found[0], None) if found else None
-
-    return judge
+Pieces = tuple[tuple[str, tuple[int, ...]], ...]
 
 
-def _written(decision: Decision) -> dict[str, Any]:
-    row = asdict(decision)
-    for side in ("before", "after"):
-        if row[side] is not None:
-            row[side] = redact(row[side][: _KEPT_CHARS + 100])[:_KEPT_CHARS]  # cut last, lest half a number stay
-    return row
+def _parts(documents: Path) -> list[tuple[int, Pieces]]:
+    """The input in shards of whole row groups: rows, and which groups of which file. At least one."""
+    parts: list[tuple[int, Pieces]] = []
+    rows = size = 0
+    pieces: dict[str, tuple[int, ...]] = {}
+    for path in parquet_files(documents):
+        metadata = pq.read_metadata(path)
+        for number in range(metadata.num_row_groups):
+            group = metadata.row_group(number)
+            rows += group.num_rows
+            size += group.total_byte_size
+            pieces[str(path)] = (*pieces.get(str(path), ()), number)
+            if rows >= _SHARD_ROWS or size >= _SHARD_BYTES:
+                parts.append((rows, tuple(pieces.items())))
+                rows, size, pieces = 0, 0, {}
+    if pieces or not parts:
+        parts.append((rows, tuple(pieces.items())))
+    return parts
 
 
-def _example(row: dict[str, Any]) -> dict[str, Any]:
-    """The row cut around the first difference."""
-    before, after = row["before"] or "", row["after"]
-    start = 0
-    if row["action"] == "changed" and after is not None:
-        shared = next((i for i, (a, b) in enumerate(zip(before, after, strict=False)) if a != b), 0)
-        start = max(0, shared - _SHOWN_CHARS // 3)
-        after = after[start : start + _SHOWN_CHARS]
-    return {"step": row["step"], "rule": row["rule"], "before": before[start : start + _SHOWN_CHARS], "after": after}
+def _copy_settings(shard: Shard) -> CopySettings:
+    settings = shard.settings
+    return CopySettings(
+        threshold=settings.near_duplicate_similarity,
+        unit=shard.unit,
+        is_labelled=shard.is_labelled,
+        do_numbers_differ=settings.near_duplicate_numbers == "differ",
+        finds_exact="exact_duplicate" not in settings.off,
+        finds_near="near_duplicate" not in settings.off,
+    )
+
+
+def _merged(summaries: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    dropped: Counter[str] = Counter()
+    changed: Counter[str] = Counter()
+    languages: Counter[str] = Counter()
+    shown: Counter[str] = Counter()
+    steps: dict[str, list[float]] = {}
+    lengths = [0] * (len(LENGTH_EDGES) - 1)
+    examples = []
+    for summary in summaries:
+        dropped.update(summary["dropped"])
+        changed.update(summary["changed"])
+        languages.update(summary["languages"])
+        lengths = [a + b for a, b in zip(lengths, summary["lengths"], strict=True)]
+        for name, numbers in summary["steps"].items():
+            known = steps.setdefault(name, [0, 0, 0.0])
+            steps[name] = [a + b for a, b in zip(known, numbers, strict=True)]
+        for example in summary["examples"]:
+            rule = f"{example['step']}.{example['rule']}"
+            shown[rule] += 1
+            if shown[rule] <= EXAMPLES_PER_RULE:
+                examples.append(example)
+    return {
+        "in": sum(summary["in"] for summary in summaries),
+        "kept": sum(summary["kept"] for summary in summaries),
+        "dropped": dict(dropped.most_common()),
+        "changed": dict(changed.most_common()),
+        "examples": examples,
+        "steps": [
+            {"name": name, "in": int(rows_in), "out": int(rows_out), "seconds": round(seconds, 3)}
+            for name, (rows_in, rows_out, seconds) in steps.items()
+        ],
+        "languages": dict(languages.most_common()),
+        "lengths": [
+            {"from": low, "to": high, "records": records}
+            for low, high, records in zip(LENGTH_EDGES, LENGTH_EDGES[1:], lengths, strict=False)
+        ],
+    }

@@ -1,19 +1,28 @@
-"""What cleaning steps pass on: a record batch, and a decision for each record they changed or dropped."""
+"""What cleaning steps pass on: a record batch, and a decision for each record they changed or dropped.
+
+Between steps a batch carries what the survey saw of each text. A rule states which traits it waits for and is asked
+only about those rows; rows that it changes are surveyed again.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from tulou.core.types import DOCUMENT
+from tulou.data.kernels.survey import Count, Survey, Trait, survey
 from tulou.data.language import detect
 
+_DECISION_CHARS = 2000  # of a text before and after
+_CONTEXT_CHARS = 200  # kept before the first difference of a longer text
 
-@dataclass(frozen=True)
-class Decision:
+
+class Decision(NamedTuple):
     """One thing a step did to one record; the row of DECISION."""
 
     record_id: str
@@ -26,7 +35,17 @@ class Decision:
     after: str | None
 
 
+SURVEYED = pa.schema(
+    [
+        *DOCUMENT,
+        pa.field("traits", pa.uint32()),
+        pa.field("title_traits", pa.uint32()),
+        pa.field("counts", pa.list_(pa.int32(), len(Count))),
+    ]
+)
+
 Step = Callable[[pa.RecordBatch], tuple[pa.RecordBatch, list[Decision]]]
+"""A SURVEYED batch to what is left of it, and what was done to its records."""
 
 Rewrite = Callable[[str], tuple[str, list[str]]]
 """A text to the better text and the rules that changed it, none if it is as it was."""
@@ -34,44 +53,165 @@ Rewrite = Callable[[str], tuple[str, list[str]]]
 Judge = Callable[[dict[str, Any]], tuple[str, str | None] | None]
 """A row to the rule that drops it with a remark (the kept copy's id), or None to keep it."""
 
+Look = Callable[[pa.StringArray], Survey]
 
-def rewriting(step: str, rewrite: Rewrite) -> Step:
-    """The step that applies `rewrite` to titles and texts."""
+Mask = NDArray[np.bool_]
+
+Wake = Callable[[Survey], Mask]
+"""Which rows a judge has to be asked about."""
+
+
+def always(seen: Survey) -> Mask:
+    return np.ones(len(seen.traits), dtype=bool)
+
+
+def with_survey(batch: pa.RecordBatch, look: Look = survey) -> pa.RecordBatch:
+    """A DOCUMENT batch as steps take it."""
+    seen = look(batch.column("text"))
+    columns = [batch.column(name) for name in DOCUMENT.names]
+    columns += [pa.array(seen.traits), pa.array(look(batch.column("title")).traits), _counts_array(seen.counts)]
+    return pa.RecordBatch.from_arrays(columns, schema=SURVEYED)
+
+
+def without_survey(batch: pa.RecordBatch) -> pa.RecordBatch:
+    return batch.select(DOCUMENT.names)
+
+
+def survey_of(batch: pa.RecordBatch) -> Survey:
+    counts = batch.column("counts").flatten().to_numpy().reshape(batch.num_rows, len(Count))
+    return Survey(batch.column("traits").to_numpy(), counts)
+
+
+def rewriting(step: str, rewrite: Rewrite, waits_for: Trait | None, look: Look = survey) -> Step:
+    """The step that applies `rewrite` to titles and texts that have one of the traits; None: to all."""
 
     def run(batch: pa.RecordBatch) -> tuple[pa.RecordBatch, list[Decision]]:
-        rows = batch.select(["id", "uri", "position"]).to_pylist()
-        titles, texts, languages = (batch.column(name).to_pylist() for name in ("title", "text", "language"))
-        decisions: list[Decision] = []
-        for number, (row, text) in enumerate(zip(rows, texts, strict=True)):
-            title = titles[number]
-            titles[number], title_rules = rewrite(title)
-            texts[number], rules = rewrite(text)
-            before, after = (text, texts[number]) if rules else (title, titles[number])
-            if rules:
-                languages[number] = detect(after)
-            place = (row["id"], row["uri"], row["position"], step)
-            decisions += [Decision(*place, rule, "changed", before, after) for rule in rules or title_rules]
-        if not decisions:
+        in_text, in_title = (_rows_with(batch.column(name), waits_for) for name in ("traits", "title_traits"))
+        texts = _rewritten(batch.column("text"), in_text, rewrite)
+        titles = _rewritten(batch.column("title"), in_title, rewrite)
+        if not texts and not titles:
             return batch, []
-        columns = {name: batch.column(name) for name in DOCUMENT.names}
-        columns |= {"title": pa.array(titles), "text": pa.array(texts), "language": pa.array(languages)}
-        return pa.RecordBatch.from_arrays(list(columns.values()), schema=DOCUMENT), decisions
+        return _replaced(batch, texts, titles, look), _changes(batch, step, texts, titles)
 
     return run
 
 
-def judging(step: str, judge: Judge) -> Step:
+def judging(step: str, judge: Judge, wake: Wake = always) -> Step:
     """The step that drops the rows that `judge` names a rule for."""
 
     def run(batch: pa.RecordBatch) -> tuple[pa.RecordBatch, list[Decision]]:
-        kept: list[bool] = []
+        asked = np.flatnonzero(wake(survey_of(batch)))
+        if len(asked) == 0:
+            return batch, []
+        rows = batch.select(DOCUMENT.names).take(pa.array(asked)).to_pylist()
+        is_kept = np.ones(batch.num_rows, dtype=bool)
         decisions: list[Decision] = []
-        for row in batch.to_pylist():
+        for number, row in zip(asked, rows, strict=True):
             verdict = judge(row)
-            kept.append(verdict is None)
             if verdict is not None:
+                is_kept[number] = False
                 place = (row["id"], row["uri"], row["position"], step)
                 decisions.append(Decision(*place, verdict[0], "dropped", row["text"], verdict[1]))
-        return (batch.filter(pa.array(kept)) if decisions else batch), decisions
+        return (batch.filter(pa.array(is_kept)) if decisions else batch), decisions
 
     return run
+
+
+Changes = dict[int, tuple[str, str, list[str]]]  # row to the text before, after, and the rules
+
+
+def _rows_with(traits: pa.UInt32Array, waits_for: Trait | None) -> NDArray[np.int64]:
+    if waits_for is None:
+        return np.arange(len(traits))
+    return np.flatnonzero(traits.to_numpy() & np.uint32(waits_for))
+
+
+def _rewritten(texts: pa.StringArray, rows: NDArray[np.int64], rewrite: Rewrite) -> Changes:
+    found: Changes = {}
+    for row, text in zip(rows.tolist(), texts.take(pa.array(rows)).to_pylist(), strict=True):
+        after, rules = rewrite(text)
+        if rules:
+            found[row] = (text, after, rules)
+    return found
+
+
+def _replaced(batch: pa.RecordBatch, texts: Changes, titles: Changes, look: Look) -> pa.RecordBatch:
+    columns = dict(zip(batch.schema.names, batch.columns, strict=True))
+    if texts:
+        seen = survey_of(batch)
+        traits, counts = seen.traits.copy(), seen.counts.copy()
+        rows = np.fromiter(texts, dtype=np.int64)
+        after = pa.array([change[1] for change in texts.values()], pa.string())
+        anew = look(after)
+        traits[rows], counts[rows] = anew.traits, anew.counts
+        columns["text"] = _with(columns["text"], rows, after)
+        languages = pa.array([detect(change[1]) for change in texts.values()], pa.string())
+        columns["language"] = _with(columns["language"], rows, languages)
+        columns["traits"], columns["counts"] = pa.array(traits), _counts_array(counts)
+    if titles:
+        rows = np.fromiter(titles, dtype=np.int64)
+        after = pa.array([change[1] for change in titles.values()], pa.string())
+        title_traits = batch.column("title_traits").to_numpy().copy()
+        title_traits[rows] = look(after).traits
+        columns["title"], columns["title_traits"] = _with(columns["title"], rows, after), pa.array(title_traits)
+    return pa.RecordBatch.from_arrays(list(columns.values()), schema=SURVEYED)
+
+
+def _with(column: pa.StringArray, rows: NDArray[np.int64], values: pa.StringArray) -> pa.StringArray:
+    mask = np.zeros(len(column), dtype=bool)
+    mask[rows] = True
+    return pc.replace_with_mask(column, pa.array(mask), values)
+
+
+def _counts_array(counts: NDArray[np.int32]) -> pa.FixedSizeListArray:
+    return pa.FixedSizeListArray.from_arrays(pa.array(np.ascontiguousarray(counts).ravel()), len(Count))
+
+
+def _changes(batch: pa.RecordBatch, step: str, texts: Changes, titles: Changes) -> list[Decision]:
+    """One decision for each rule that touched a row; its text speaks for its title."""
+    rows = sorted({*texts, *titles})
+    places = batch.select(["id", "uri", "position"]).take(pa.array(rows, pa.int64())).to_pylist()
+    decisions = []
+    for row, place in zip(rows, places, strict=True):
+        before, after, rules = texts.get(row) or titles[row]
+        decisions += [
+            Decision(place["id"], place["uri"], place["position"], step, rule, "changed", before, after)
+            for rule in rules
+        ]
+    return decisions
+
+
+def around_change(
+    before: str, after: str, chars: int = _DECISION_CHARS, context: int = _CONTEXT_CHARS
+) -> tuple[str, str]:
+    """Both texts cut to `chars` characters around where they first differ."""
+    if len(before) <= chars and len(after) <= chars:
+        return before, after
+    start = max(0, _shared_prefix(before, after) - context)
+    return before[start : start + chars], after[start : start + chars]
+
+
+def _shared_prefix(a: str, b: str) -> int:
+    """How many characters `a` and `b` begin with in common, found by halving."""
+    low, high = 0, min(len(a), len(b))
+    while low < high:
+        middle = (low + high + 1) // 2
+        if a.startswith(b[low:middle], low):
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+def decision_rows(decisions: Sequence[Decision], redact: Callable[[str], str]) -> list[dict[str, Any]]:
+    """Rows of DECISION in which no sensitive value can be read. Cut last, lest half a number stay."""
+    rows = []
+    for decision in decisions:
+        before = redact(decision.before) if decision.before is not None else None
+        after = (
+            redact(decision.after) if decision.after is not None and decision.action == "changed" else decision.after
+        )
+        if before is not None and after is not None and decision.action == "changed":
+            before, after = around_change(before, after)
+        rows.append({**decision._asdict(), "before": before[:_DECISION_CHARS] if before else before, "after": after})
+    return rows

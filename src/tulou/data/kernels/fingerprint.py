@@ -67,9 +67,7 @@ def fingerprint(texts: pa.StringArray, unit: Unit, rows: int, *, is_compiled: bo
     if is_compiled:
         data, offsets = text_buffers(texts)
         tables = (c.kinds(), c.folded(), _FACTORS, _OFFSETS)
-        _fingerprint(
-            data, offsets, *tables, int(unit), rows, made.digests, made.numbers, made.bands, made.shingles
-        )
+        _fingerprint(data, offsets, *tables, int(unit), rows, made.digests, made.numbers, made.bands, made.shingles)
         return made
     for row, text in enumerate(texts.to_pylist()):
         hashes = shingle_hashes(text or "", unit)

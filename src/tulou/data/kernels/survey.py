@@ -161,6 +161,11 @@ _RARE_HAN_PLANES = c.kind_of("\U00020000")
 _FAR_PLANES = c.kind_of("\U000e0000")
 
 
+@njit(cache=True, nogil=True, inline="always")
+def _kind_above(code):  # type: ignore[no-untyped-def]
+    return _RARE_HAN_PLANES if code < 0x40000 else _FAR_PLANES
+
+
 @njit(cache=True, nogil=True)
 def _survey(data, offsets, kinds, traits, counts):  # type: ignore[no-untyped-def]
     """Decodes UTF-8 and keeps a few registers; about 1 GB/s."""
@@ -195,10 +200,7 @@ def _survey(data, offsets, kinds, traits, counts):  # type: ignore[no-untyped-de
                     | (data[place + 3] & 0x3F)
                 )
                 place += 4
-            if code < table_size:
-                kind = np.int64(kinds[code])
-            else:
-                kind = _RARE_HAN_PLANES if code < 0x40000 else _FAR_PLANES
+            kind = np.int64(kinds[code]) if code < table_size else _kind_above(code)
             has |= kind
             chars += 1
             alnum += kind & 1
@@ -287,5 +289,3 @@ def _survey(data, offsets, kinds, traits, counts):  # type: ignore[no-untyped-de
         counts[row, 5] = han
         counts[row, 6] = words
         counts[row, 7] = elsewhere
-
-

@@ -1,0 +1,228 @@
+"""Copies among all documents of a source: the same text again, and nearly the same text again; the best one stays.
+
+Works on fingerprints, which lie on disk shard by shard, one band at a time, so that five million documents take some
+hundred MB. Documents that share a band are compared by their real Jaccard similarity; pairs at the threshold or above
+hang together (union-find), and of each cluster the document with the most in it stays, the first of equals.
+
+Texts are equal if their letters and digits are, whatever their case. Of two equal texts with different labels, which
+contradict each other, the first stays. Near copies must have the same label, and the same numbers: "24 months" and
+"36 months" state different facts. Rows of a table that speak for themselves differ by one value on purpose and are not
+compared. A band that very many documents share is compared with a window only, so that boilerplate costs no square.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from tulou.core.progress import Progress
+from tulou.data.kernels.clusters import roots, unite
+from tulou.data.kernels.fingerprint import Unit, similarities
+
+Rows = NDArray[np.int64]  # document numbers, counted through all shards
+
+DOCUMENTS, MARKS, BANDS, COPIES = "documents.arrow", "marks.npz", "bands.npy", "copies.arrow"
+
+_WINDOW = 8  # documents of a crowded band that each one is compared with, besides the first
+_BLOCK_BYTES = 256 << 20  # of texts in memory at once
+
+COPY = pa.schema([pa.field("row", pa.int64()), pa.field("rule", pa.string()), pa.field("kept", pa.string())])
+
+
+@dataclass(frozen=True)
+class CopySettings:
+    threshold: float  # Jaccard; 1 keeps near copies
+    unit: Unit
+    is_labelled: bool
+    do_numbers_differ: bool
+    finds_exact: bool = True
+    finds_near: bool = True
+
+
+@dataclass(frozen=True)
+class _Marks:
+    """What is known of every document, all shards in a row."""
+
+    starts: Rows  # (shards + 1,)
+    digests: NDArray[np.uint64]  # (documents, 2)
+    numbers: NDArray[np.uint64]
+    shingles: NDArray[np.int32]
+    lengths: NDArray[np.int32]  # bytes
+    is_compared: NDArray[np.bool_]
+    labels: NDArray[np.int32]  # -1: none
+
+
+def find_copies(shards: Sequence[Path], settings: CopySettings, progress: Progress) -> dict[str, int]:
+    """Write `COPIES` into each shard's folder: which of its rows go, by which rule, and the id of the copy that stays.
+
+    Returns {"exact", "near", "clusters", "pairs"}.
+    """
+    marks = _read_marks(shards)
+    count = int(marks.starts[-1])
+    first = _first_of_equals(marks.digests) if settings.finds_exact else np.arange(count)
+    is_first = first == np.arange(count)
+    best = np.arange(count)
+    pairs = 0
+    if settings.finds_near and settings.threshold < 1:
+        parents = np.arange(count)
+        eligible = np.flatnonzero(is_first & marks.is_compared & (marks.shingles > 0))
+        pairs = _join_alike(shards, marks, eligible, parents, settings, progress)
+        best = _best_of_clusters(roots(parents), marks.shingles)
+    is_near = is_first & (best != np.arange(count))
+    kept = best[first]
+    _write(shards, marks, kept, ~is_first, is_near)
+    clusters = len(np.unique(kept[~is_first | is_near]))
+    return {"exact": int((~is_first).sum()), "near": int(is_near.sum()), "clusters": clusters, "pairs": pairs}
+
+
+def _read_marks(shards: Sequence[Path]) -> _Marks:
+    parts = [np.load(shard / MARKS) for shard in shards]
+    starts = np.cumsum([0, *(len(part["numbers"]) for part in parts)])
+    joined = {name: np.concatenate([part[name] for part in parts]) for name in ("digests", "numbers", "shingles")}
+    joined |= {name: np.concatenate([part[name] for part in parts]) for name in ("lengths", "is_compared")}
+    labels = pa.chunked_array([_column(shard, "label") for shard in shards], pa.string()).combine_chunks()
+    codes = labels.dictionary_encode().indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int32)
+    return _Marks(starts=starts, labels=codes, **joined)
+
+
+def _first_of_equals(digests: NDArray[np.uint64]) -> Rows:
+    """For each document the first with the same digest."""
+    order = np.lexsort((digests[:, 1], digests[:, 0]))  # stable: equals stay in order
+    ranked = digests[order]
+    is_new = np.ones(len(order), dtype=bool)
+    is_new[1:] = (ranked[1:] != ranked[:-1]).any(axis=1)
+    first = np.empty(len(order), dtype=np.int64)
+    first[order] = order[np.flatnonzero(is_new)[np.cumsum(is_new) - 1]] if len(order) else order
+    return first
+
+
+def _join_alike(
+    shards: Sequence[Path],
+    marks: _Marks,
+    eligible: Rows,
+    parents: Rows,
+    settings: CopySettings,
+    progress: Progress,
+) -> int:
+    """Unite what is alike, band by band; returns how many pairs were compared."""
+    bands = [np.load(shard / BANDS, mmap_mode="r") for shard in shards]  # each (bands, rows)
+    compared = 0
+    with progress.bar("near copies", total=bands[0].shape[0], unit="bands") as bar:
+        for band in range(bands[0].shape[0]):
+            keys = np.concatenate([shard[band] for shard in bands])[eligible]
+            left, right = _meetings(keys)
+            left, right = _worth_comparing(eligible[left], eligible[right], marks, roots(parents), settings)
+            compared += len(left)
+            for block in _blocks(left, right, marks.lengths):
+                texts, (a, b) = _texts(shards, marks.starts, left[block], right[block])
+                is_alike = similarities(texts, a, b, settings.unit) >= settings.threshold
+                unite(parents, left[block][is_alike], right[block][is_alike])
+            bar.advance(1)
+    return compared
+
+
+def _meetings(keys: NDArray[np.uint32]) -> tuple[Rows, Rows]:
+    """Pairs of places with equal keys: each with the next `_WINDOW` in a run, and with the run's first."""
+    order = np.argsort(keys, kind="stable")
+    ranked = keys[order]
+    left: list[Rows] = []
+    right: list[Rows] = []
+    for lag in range(1, _WINDOW + 1):
+        at = np.flatnonzero(ranked[lag:] == ranked[:-lag])
+        if len(at) == 0:
+            break
+        left.append(order[at])
+        right.append(order[at + lag])
+    else:
+        starts = np.flatnonzero(np.concatenate([[True], ranked[1:] != ranked[:-1]]))
+        start_of = starts[np.searchsorted(starts, np.arange(len(ranked)), side="right") - 1]
+        far = np.flatnonzero(np.arange(len(ranked)) - start_of > _WINDOW)
+        left.append(order[start_of[far]])
+        right.append(order[far])
+    if not left:
+        return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
+    return np.concatenate(left), np.concatenate(right)
+
+
+def _worth_comparing(left: Rows, right: Rows, marks: _Marks, root: Rows, settings: CopySettings) -> tuple[Rows, Rows]:
+    """The pairs that are not joined yet and may be, those with the same left side together."""
+    is_open = root[left] != root[right]
+    if settings.do_numbers_differ and not settings.is_labelled:
+        is_open &= marks.numbers[left] == marks.numbers[right]
+    if settings.is_labelled:
+        is_open &= marks.labels[left] == marks.labels[right]
+    left, right = left[is_open], right[is_open]
+    order = np.lexsort((right, left))
+    return left[order], right[order]
+
+
+def _blocks(left: Rows, right: Rows, lengths: NDArray[np.int32]) -> Iterator[slice]:
+    """Stretches of the pairs whose texts fit into memory together."""
+    if len(left) == 0:
+        return
+    total = np.cumsum(lengths[left].astype(np.int64) + lengths[right])
+    start = 0
+    while start < len(left):
+        limit = (total[start - 1] if start else 0) + _BLOCK_BYTES
+        end = max(start + 1, int(np.searchsorted(total, limit, side="right")))
+        yield slice(start, end)
+        start = end
+
+
+def _texts(shards: Sequence[Path], starts: Rows, left: Rows, right: Rows) -> tuple[pa.StringArray, tuple[Rows, Rows]]:
+    """The texts of all documents in the pairs, and the pairs as places in them."""
+    wanted = np.unique(np.concatenate([left, right]))
+    texts = pa.concat_arrays([part for _, part in _taken(shards, starts, wanted, "text")])
+    return texts, (np.searchsorted(wanted, left), np.searchsorted(wanted, right))
+
+
+def _taken(shards: Sequence[Path], starts: Rows, wanted: Rows, column: str) -> Iterator[tuple[int, pa.StringArray]]:
+    """The values of `column` in the rows `wanted` (sorted), shard by shard."""
+    edges = np.searchsorted(wanted, starts)
+    for number, shard in enumerate(shards):
+        rows = wanted[edges[number] : edges[number + 1]] - starts[number]
+        if len(rows):
+            yield number, _column(shard, column).take(pa.array(rows)).combine_chunks()
+
+
+def _column(shard: Path, name: str) -> pa.ChunkedArray:
+    """A column of the shard's documents, mapped and not read."""
+    with pa.memory_map(str(shard / DOCUMENTS)) as stream, pa.ipc.open_file(stream) as file:
+        return file.read_all().column(name)
+
+
+def _best_of_clusters(root: Rows, shingles: NDArray[np.int32]) -> Rows:
+    """For each document the best of its cluster: the most shingles, then the smallest number."""
+    order = np.lexsort((np.arange(len(root)), -shingles, root))
+    ranked = root[order]
+    is_best = np.ones(len(root), dtype=bool)
+    is_best[1:] = ranked[1:] != ranked[:-1]
+    best_of_root = np.empty(len(root), dtype=np.int64)
+    best_of_root[ranked[is_best]] = order[is_best]
+    return best_of_root[root]
+
+
+def _write(
+    shards: Sequence[Path], marks: _Marks, kept: Rows, is_exact: NDArray[np.bool_], is_near: NDArray[np.bool_]
+) -> None:
+    gone = np.flatnonzero(is_exact | is_near)
+    wanted = np.unique(kept[gone])
+    parts = [part for _, part in _taken(shards, marks.starts, wanted, "id")]
+    ids = pa.concat_arrays(parts) if parts else pa.array([], pa.string())
+    kept_ids = ids.take(pa.array(np.searchsorted(wanted, kept[gone])))
+    is_other = (marks.labels[gone] != -1) & (marks.labels[gone] != marks.labels[kept[gone]])
+    rules = np.where(is_near[gone], "near_copy", np.where(is_other, "other_label", "same_text"))
+    edges = np.searchsorted(gone, marks.starts)
+    for number, shard in enumerate(shards):
+        part = slice(edges[number], edges[number + 1])
+        columns = [pa.array(gone[part] - marks.starts[number]), pa.array(rules[part], pa.string()), kept_ids[part]]
+        table = pa.Table.from_arrays(columns, schema=COPY)
+        partial = shard / f"{COPIES}.partial"
+        with pa.OSFile(str(partial), "wb") as stream, pa.ipc.new_file(stream, COPY) as writer:
+            writer.write_table(table)
+        partial.replace(shard / COPIES)

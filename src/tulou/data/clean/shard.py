@@ -1,0 +1,247 @@
+"""The work on one shard, some 16,000 records of a source: the same function in every engine.
+
+First all steps that look at one record at a time, then fingerprints; when copies are known among all shards, the clean
+records are written out. A shard's folder appears whole or not at all, so a killed run goes on where it was.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from tulou.core.settings import CleanSettings
+from tulou.core.stage import read_json, write_json
+from tulou.core.types import DECISION, DOCUMENT
+from tulou.data.clean.copies import BANDS, COPIES, DOCUMENTS, MARKS
+from tulou.data.clean.record import (
+    Decision,
+    Step,
+    around_change,
+    decision_rows,
+    survey_of,
+    with_survey,
+    without_survey,
+)
+from tulou.data.clean.rules import Steps, build_steps
+from tulou.data.clean.sensitive import redact
+from tulou.data.kernels.fingerprint import Unit, fingerprint, rows_per_band
+from tulou.data.kernels.survey import Count, survey
+from tulou.data.parquet import open_writer
+
+DECISIONS, SUMMARY = "decisions.parquet", "summary.json"
+
+_BATCH_ROWS = 4096
+EXAMPLES_PER_RULE = 3
+SHOWN_CHARS = 160
+_PROSE_CHARS = 200  # a row of a table that is longer than this is prose and compared with others
+LENGTH_EDGES = (0, 16, 64, 256, 1024, 4096, 16384, 65536, 1 << 31)  # characters
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One shard's work, picklable; the same for every step of it."""
+
+    number: int
+    rows: int
+    pieces: tuple[tuple[str, tuple[int, ...]], ...]  # Parquet file and the numbers of its row groups
+    folder: Path  # of its own results
+    out: Path  # of the whole source
+    settings: CleanSettings
+    is_labelled: bool
+    speaks_for_itself: bool  # rows of tables are "column: value"
+    is_compiled: bool
+    token_key: bytes | None = field(default=None, repr=False)
+
+    @property
+    def unit(self) -> Unit:
+        return Unit.CHARACTERS if self.is_labelled else Unit.WORDS
+
+
+def prepare(shard: Shard) -> int:
+    """Everything but copies, into the shard's folder; returns the shard's number."""
+    if shard.folder.exists():
+        return shard.number
+    partial_folder = shard.folder.with_name(f"{shard.folder.name}.{os.getpid()}.partial")
+    shutil.rmtree(partial_folder, ignore_errors=True)
+    partial_folder.mkdir(parents=True)
+    look = partial(survey, is_compiled=shard.is_compiled)
+    tally = Tally()
+    marks: list[dict[str, NDArray[Any]]] = []
+    with (
+        pa.OSFile(str(partial_folder / DOCUMENTS), "wb") as stream,
+        pa.ipc.new_file(stream, DOCUMENT) as documents,
+        open_writer(partial_folder / DECISIONS, DECISION) as decided,
+    ):
+        for batch in _read(shard):
+            tally.rows += batch.num_rows
+            started = time.perf_counter()
+            surveyed = with_survey(batch, look)
+            tally.add("survey", batch.num_rows, batch.num_rows, time.perf_counter() - started)
+            for name, step in _steps(shard):
+                surveyed = tally.run(name, step, surveyed)
+            tally.write_decisions(decided)
+            started = time.perf_counter()
+            kept = without_survey(surveyed)
+            documents.write_batch(kept)
+            marks.append(_marks(shard, kept, survey_of(surveyed).counts[:, Count.CHARS]))
+            tally.add("fingerprint", kept.num_rows, kept.num_rows, time.perf_counter() - started)
+            tally.kept += kept.num_rows
+    _save_marks(marks, partial_folder)
+    write_json(partial_folder / SUMMARY, tally.summary())
+    shutil.rmtree(shard.folder, ignore_errors=True)
+    os.replace(partial_folder, shard.folder)
+    return shard.number
+
+
+def finish(shard: Shard) -> dict[str, Any]:
+    """Write `documents-N.parquet` and `decisions-N.parquet` into `shard.out`; returns the shard's whole summary."""
+    tally = Tally.of(read_json(shard.folder / SUMMARY))
+    started = time.perf_counter()
+    with pa.memory_map(str(shard.folder / DOCUMENTS)) as stream, pa.ipc.open_file(stream) as file:
+        documents = file.read_all()
+        copies = _read_arrow(shard.folder / COPIES)
+        gone = copies.column("row").to_numpy()
+        tally.waiting = _copy_decisions(documents.take(pa.array(gone)), copies)
+        is_kept = np.ones(documents.num_rows, dtype=bool)
+        is_kept[gone] = False
+        kept = documents.filter(pa.array(is_kept)) if len(gone) else documents
+        with open_writer(shard.out / f"documents-{shard.number:05d}.parquet", DOCUMENT) as out:
+            out.write_table(kept)
+        with open_writer(shard.out / f"decisions-{shard.number:05d}.parquet", DECISION) as out:
+            out.write_table(pq.read_table(shard.folder / DECISIONS))
+            tally.write_decisions(out)
+        lengths = np.histogram(pc.utf8_length(kept.column("text")).to_numpy(), LENGTH_EDGES)[0]
+        languages = {row["values"]: row["counts"] for row in pc.value_counts(kept.column("language")).to_pylist()}
+        tally.kept = kept.num_rows
+    tally.steps["write"] = [documents.num_rows, tally.kept, time.perf_counter() - started]
+    return {**tally.summary(), "languages": languages, "lengths": lengths.tolist()}
+
+
+@dataclass
+class Tally:
+    """What was done to a shard so far."""
+
+    rows: int = 0
+    kept: int = 0
+    dropped: Counter[str] = field(default_factory=Counter)
+    changed: Counter[str] = field(default_factory=Counter)
+    examples: list[dict[str, Any]] = field(default_factory=list)
+    steps: dict[str, list[float]] = field(default_factory=dict)  # name to records in, records out, seconds
+    waiting: list[Decision] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, summary: dict[str, Any]) -> Tally:
+        counts = {name: Counter(summary[name]) for name in ("dropped", "changed")}
+        return cls(summary["in"], summary["kept"], **counts, examples=summary["examples"], steps=summary["steps"])
+
+    def run(self, name: str, step: Step, batch: pa.RecordBatch) -> pa.RecordBatch:
+        started = time.perf_counter()
+        left, decisions = step(batch)
+        self.add(name, batch.num_rows, left.num_rows, time.perf_counter() - started)
+        self.waiting += decisions
+        return left
+
+    def add(self, name: str, rows_in: int, rows_out: int, seconds: float) -> None:
+        known = self.steps.setdefault(name, [0, 0, 0.0])
+        for place, more in enumerate((rows_in, rows_out, seconds)):
+            known[place] += more
+
+    def write_decisions(self, writer: pq.ParquetWriter) -> None:
+        started = time.perf_counter()
+        rows = decision_rows(self.waiting, redact)
+        self.waiting = []
+        for row in rows:
+            rule = f"{row['step']}.{row['rule']}"
+            counts = self.dropped if row["action"] == "dropped" else self.changed
+            counts[rule] += 1
+            if counts[rule] <= EXAMPLES_PER_RULE:
+                self.examples.append(_example(row))
+        if rows:
+            writer.write_batch(pa.RecordBatch.from_pylist(rows, schema=DECISION))
+        self.add("decisions", len(rows), len(rows), time.perf_counter() - started)
+
+    def summary(self) -> dict[str, Any]:
+        return {
+            "in": self.rows,
+            "kept": self.kept,
+            "dropped": dict(self.dropped),
+            "changed": dict(self.changed),
+            "examples": self.examples,
+            "steps": self.steps,
+        }
+
+
+def _steps(shard: Shard) -> Steps:
+    return _built_steps(shard.settings.model_dump_json(), shard.is_labelled, shard.is_compiled, shard.token_key)
+
+
+@lru_cache(maxsize=4)
+def _built_steps(settings: str, is_labelled: bool, is_compiled: bool, token_key: bytes | None) -> Steps:
+    """Made once a process: word lists and expressions take a while to compile."""
+    look = partial(survey, is_compiled=is_compiled)
+    return build_steps(CleanSettings.model_validate_json(settings), is_labelled, token_key, look)
+
+
+def _read(shard: Shard) -> Iterator[pa.RecordBatch]:
+    for path, groups in shard.pieces:
+        with pq.ParquetFile(path) as file:
+            yield from file.iter_batches(batch_size=_BATCH_ROWS, row_groups=list(groups))
+
+
+def _marks(shard: Shard, batch: pa.RecordBatch, chars: NDArray[np.int32]) -> dict[str, NDArray[Any]]:
+    """What copies are found by."""
+    texts = batch.column("text")
+    rows = rows_per_band(shard.settings.near_duplicate_similarity)
+    prints = fingerprint(texts, shard.unit, rows, is_compiled=shard.is_compiled)
+    is_row = pc.match_substring(batch.column("position"), "row=").to_numpy(zero_copy_only=False)
+    is_compared = ~is_row | (chars > _PROSE_CHARS) | (not shard.speaks_for_itself)
+    return {
+        "digests": prints.digests,
+        "numbers": prints.numbers,
+        "bands": prints.bands,
+        "shingles": prints.shingles,
+        "lengths": pc.binary_length(texts).to_numpy(),
+        "is_compared": is_compared,
+    }
+
+
+def _save_marks(marks: list[dict[str, NDArray[Any]]], folder: Path) -> None:
+    joined = {name: np.concatenate([batch[name] for batch in marks]) for name in marks[0]}
+    np.save(folder / BANDS, np.ascontiguousarray(joined.pop("bands").T))  # (bands, rows): read a band at a time
+    np.savez(folder / MARKS, **joined)
+
+
+def _copy_decisions(documents: pa.Table, copies: pa.Table) -> list[Decision]:
+    rows = documents.select(["id", "uri", "position", "text"]).to_pylist()
+    return [
+        Decision(row["id"], row["uri"], row["position"], _STEP_OF[rule], rule, "dropped", row["text"], kept)
+        for row, rule, kept in zip(rows, copies["rule"].to_pylist(), copies["kept"].to_pylist(), strict=True)
+    ]
+
+
+_STEP_OF = {"near_copy": "near_duplicate", "same_text": "exact_duplicate", "other_label": "exact_duplicate"}
+
+
+def _read_arrow(path: Path) -> pa.Table:
+    with pa.memory_map(str(path)) as stream, pa.ipc.open_file(stream) as file:
+        return file.read_all()
+
+
+def _example(row: dict[str, Any]) -> dict[str, Any]:
+    before, after = row["before"] or "", row["after"]
+    if row["action"] == "changed" and after is not None:
+        before, after = around_change(before, after, SHOWN_CHARS, SHOWN_CHARS // 3)
+    return {"step": row["step"], "rule": row["rule"], "before": before[:SHOWN_CHARS], "after": after}

@@ -1,0 +1,189 @@
+"""Where the work on shards is done: in this process, in a pool of processes, or on a Ray cluster.
+
+An engine maps a function over jobs and gives the results in the order of the jobs. Functions and jobs must be
+picklable; what they read and write lies on storage that every worker sees. A worker that dies costs its job's time and
+no data: the job is done again, since a shard appears whole or not at all.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import AbstractContextManager
+from multiprocessing.connection import wait
+from types import TracebackType
+from typing import Any, Protocol, Self, TypeVar
+
+from tulou.core.errors import DataError, SettingsError
+from tulou.core.extras import load_extra
+
+J = TypeVar("J")
+R = TypeVar("R")
+
+_TRIES = 3  # of one job whose worker died
+_WAITING_PER_WORKER = 2  # jobs handed out in advance
+
+
+class Engine(AbstractContextManager["Engine"], Protocol):
+    def map(self, work: Callable[[J], R], jobs: Iterable[J]) -> Iterator[R]:
+        """The results in the order of `jobs`. Raises what `work` raises, and `DataError` where workers keep dying."""
+        ...
+
+
+class InProcess:
+    """For small data: no worker to start."""
+
+    def map(self, work: Callable[[J], R], jobs: Iterable[J]) -> Iterator[R]:
+        return map(work, jobs)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, err: BaseException | None, at: TracebackType | None) -> None:
+        pass
+
+
+class ProcessPool:
+    """Processes on this machine, started when first needed; none outlives this one."""
+
+    def __init__(self, workers: int) -> None:
+        self.workers = workers
+        self._pool: ProcessPoolExecutor | None = None
+
+    def map(self, work: Callable[[J], R], jobs: Iterable[J]) -> Iterator[R]:
+        waiting: deque[tuple[J, int, Future[R]]] = deque()
+        for job in jobs:
+            waiting.append((job, 1, self._submit(work, job)))
+            if len(waiting) > _WAITING_PER_WORKER * self.workers:
+                yield self._first(work, waiting)
+        while waiting:
+            yield self._first(work, waiting)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, err: BaseException | None, at: TracebackType | None) -> None:
+        self._close(is_hurried=kind is not None)
+
+    def _submit(self, work: Callable[[J], R], job: J) -> Future[R]:
+        if self._pool is None:
+            context = multiprocessing.get_context("spawn")  # a fork would copy the threads' locks
+            self._pool = ProcessPoolExecutor(self.workers, context, initializer=_end_with_parent)
+        try:
+            return self._pool.submit(work, job)
+        except BrokenProcessPool as err:
+            failed: Future[R] = Future()
+            failed.set_exception(err)
+            return failed
+
+    def _first(self, work: Callable[[J], R], waiting: deque[tuple[J, int, Future[R]]]) -> R:
+        """The result of the first job; after a death all that were waiting are handed to new workers."""
+        while True:
+            job, tries, future = waiting[0]
+            try:
+                result = future.result()
+            except BrokenProcessPool as err:
+                if tries == _TRIES:
+                    raise DataError(
+                        f"the worker process died {_TRIES} times at {job}; it may need more memory than there is"
+                    ) from err
+                self._close(is_hurried=True)
+                again = [(job, tries + (place == 0)) for place, (job, tries, _) in enumerate(waiting)]
+                waiting.clear()
+                waiting.extend((job, tries, self._submit(work, job)) for job, tries in again)
+            else:
+                waiting.popleft()
+                return result
+
+    def _close(self, *, is_hurried: bool) -> None:
+        pool, self._pool = self._pool, None
+        if pool is None:
+            return
+        processes = list((pool._processes or {}).values()) if is_hurried else []  # no public way to end them at once
+        pool.shutdown(wait=not is_hurried, cancel_futures=True)
+        for process in processes:
+            process.kill()
+        for process in processes:
+            process.join()
+
+
+class RayCluster:
+    """Ray Data over the jobs. `address` is "local" for a cluster in this machine, or HOST:PORT of a running one."""
+
+    def __init__(self, address: str, workers: int = 0) -> None:
+        self.address = address
+        self.workers = workers
+        self._is_ours = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, err: BaseException | None, at: TracebackType | None) -> None:
+        if self._is_ours:
+            load_extra("ray", "ray", "this engine").shutdown()
+            self._is_ours = False
+
+    def map(self, work: Callable[[J], R], jobs: Iterable[J]) -> Iterator[R]:
+        """Every result is small; the data themselves stay on the shared storage."""
+        todo = list(jobs)
+        if not todo:
+            return
+        ray = self._started()
+        data = load_extra("ray.data", "ray", "the Ray engine")
+        context = data.DataContext.get_current()
+        context.execution_options.preserve_order = True
+        context.enable_progress_bars = False
+
+        def call(row: dict[str, Any]) -> dict[str, Any]:
+            return {"place": row["place"], "result": [work(todo_ref(row["place"]))]}
+
+        jobs_ref = ray.put(todo)
+
+        def todo_ref(place: int) -> J:
+            job: J = ray.get(jobs_ref)[place]
+            return job
+
+        rows = data.from_items([{"place": place} for place in range(len(todo))], override_num_blocks=len(todo))
+        for row in rows.map(call).iter_rows():
+            yield row["result"][0]
+
+    def _started(self) -> Any:
+        ray = load_extra("ray", "ray", "the Ray engine")
+        if not ray.is_initialized():
+            address = None if self.address == "local" else f"ray://{self.address}"
+            options: dict[str, Any] = {"log_to_driver": False, "configure_logging": False}
+            if address is None:
+                options |= {"include_dashboard": False, "num_cpus": self.workers or os.cpu_count()}
+            try:
+                ray.init(address, **options)
+            except (ConnectionError, TimeoutError) as err:
+                raise DataError(f"no Ray cluster answers at {address}: {err}") from err
+            self._is_ours = True
+        return ray
+
+
+def open_engine(url: str, workers: int = 0) -> Engine:
+    """The engine that [data] `engine` names; `workers` 0 means one for each core."""
+    if url == "local":
+        wanted = workers or os.cpu_count() or 1
+        return ProcessPool(wanted) if wanted > 1 else InProcess()
+    if url.startswith("ray://"):
+        return RayCluster(url.removeprefix("ray://"), workers)
+    raise SettingsError(f"unknown engine {url!r}; choose local, ray://local or ray://HOST:PORT")
+
+
+def _end_with_parent() -> None:
+    """Whoever is killed cannot tell its workers; so they watch it."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
