@@ -33,13 +33,13 @@ def expand(url: str, environment: Mapping[str, str] | None = None) -> str:
     `SettingsError` that names a variable which is not set.
     """
     values = os.environ if environment is None else environment
-    user_end, query_start = _user_end(url), _query_start(url)
+    user_end, parameters = _user_end(url), query_start(url)
 
     def value(match: re.Match[str]) -> str:
         name = match[1]
         if name not in values:
             raise SettingsError(f"{without_secrets(url)!r} needs the environment variable {name}, which is not set")
-        is_escaped = match.start() < user_end or match.start() > query_start
+        is_escaped = match.start() < user_end or match.start() > parameters
         return quote(values[name], safe="") if is_escaped else values[name]
 
     return _VARIABLE.sub(value, url)
@@ -58,7 +58,8 @@ def url_digest(url: str) -> str:
     return hashlib.sha256(url.encode()).hexdigest()
 
 
-def _query_start(url: str) -> int:
+def query_start(url: str) -> int:
+    """Where the '?' of the parameters stands; the length of `url` where there are none."""
     question = _QUERY.search(url)
     return question.start() if question else len(url)
 
@@ -72,7 +73,7 @@ def _user_end(url: str) -> int:
     scheme = _SCHEME.match(url)
     if scheme is None:
         return 0
-    head = url[scheme.end() : _query_start(url)]
+    head = url[scheme.end() : query_start(url)]
     host = head.partition("/")[0]
     user, at, _ = host.rpartition("@")
     is_web = scheme[0].lower() in ("http://", "https://")
