@@ -18,7 +18,7 @@ from typing import Any
 from tulou.core.progress import Progress
 from tulou.core.stage import read_json, write_json
 from tulou.data.parquet import read_batches
-from tulou.data.search.index import SearchIndex
+from tulou.data.search.hybrid import SearchIndex
 
 Affinity = Mapping[str, Mapping[str, float]]
 """Label to uri of a document to weight, 0 and more."""
