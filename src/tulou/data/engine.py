@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -139,18 +140,14 @@ class RayCluster:
         context.execution_options.preserve_order = True
         context.enable_progress_bars = False
 
+        jobs_at = ray.put(todo)
+
         def call(row: dict[str, Any]) -> dict[str, Any]:
-            return {"place": row["place"], "result": [work(todo_ref(row["place"]))]}
+            return {"result": pickle.dumps(work(ray.get(jobs_at)[row["place"]]))}
 
-        jobs_ref = ray.put(todo)
-
-        def todo_ref(place: int) -> J:
-            job: J = ray.get(jobs_ref)[place]
-            return job
-
-        rows = data.from_items([{"place": place} for place in range(len(todo))], override_num_blocks=len(todo))
-        for row in rows.map(call).iter_rows():
-            yield row["result"][0]
+        places = data.from_items([{"place": place} for place in range(len(todo))], override_num_blocks=len(todo))
+        for row in places.map(call).iter_rows():
+            yield pickle.loads(row["result"])  # noqa: S301  # our own workers wrote it
 
     def _started(self) -> Any:
         ray = load_extra("ray", "ray", "the Ray engine")

@@ -18,8 +18,9 @@ from tulou.core.types import DOCUMENT
 from tulou.data.kernels.survey import Count, Survey, Trait, survey
 from tulou.data.language import detect
 
-_DECISION_CHARS = 2000  # of a text before and after
-_CONTEXT_CHARS = 200  # kept before the first difference of a longer text
+_DECISION_CHARS = 400  # of a text before and after, around what was changed
+_CONTEXT_CHARS = 80  # of them before the first difference
+_SLACK_CHARS = 64  # cut off after masking, lest half a number stay at an edge
 
 
 class Decision(NamedTuple):
@@ -181,14 +182,35 @@ def _changes(batch: pa.RecordBatch, step: str, texts: Changes, titles: Changes) 
     return decisions
 
 
-def around_change(
-    before: str, after: str, chars: int = _DECISION_CHARS, context: int = _CONTEXT_CHARS
-) -> tuple[str, str]:
-    """Both texts cut to `chars` characters around where they first differ."""
-    if len(before) <= chars and len(after) <= chars:
-        return before, after
-    start = max(0, _shared_prefix(before, after) - context)
-    return before[start : start + chars], after[start : start + chars]
+def decision_rows(decisions: Sequence[Decision], redact: Callable[[str], str]) -> list[dict[str, Any]]:
+    """Rows of DECISION: the texts cut around what was changed, with no sensitive value to be read in them."""
+    rows = []
+    for decision in decisions:
+        before, after = decision.before, decision.after
+        if before is not None and after is not None and decision.action == "changed":
+            start = first_difference(before, after, _CONTEXT_CHARS)
+            after = _excerpt(after, start, redact)
+        else:
+            start = 0
+        before = _excerpt(before, start, redact) if before is not None else None
+        rows.append({**decision._asdict(), "before": before, "after": after})
+    return rows
+
+
+def _excerpt(text: str, start: int, redact: Callable[[str], str]) -> str:
+    """Some `_DECISION_CHARS` of `text` from `start` on, redacted; whole where it is short."""
+    if len(text) <= _DECISION_CHARS:
+        return redact(text)
+    first = max(0, start - _SLACK_CHARS)
+    last = start + _DECISION_CHARS + _SLACK_CHARS
+    shown = redact(text[first:last])
+    shown = shown[min(_SLACK_CHARS, start) :]
+    return shown[: len(shown) - _SLACK_CHARS] if last < len(text) else shown
+
+
+def first_difference(before: str, after: str, context: int) -> int:
+    """Where to begin to show what changed: `context` characters before it."""
+    return max(0, _shared_prefix(before, after) - context)
 
 
 def _shared_prefix(a: str, b: str) -> int:
@@ -201,17 +223,3 @@ def _shared_prefix(a: str, b: str) -> int:
         else:
             high = middle - 1
     return low
-
-
-def decision_rows(decisions: Sequence[Decision], redact: Callable[[str], str]) -> list[dict[str, Any]]:
-    """Rows of DECISION in which no sensitive value can be read. Cut last, lest half a number stay."""
-    rows = []
-    for decision in decisions:
-        before = redact(decision.before) if decision.before is not None else None
-        after = (
-            redact(decision.after) if decision.after is not None and decision.action == "changed" else decision.after
-        )
-        if before is not None and after is not None and decision.action == "changed":
-            before, after = around_change(before, after)
-        rows.append({**decision._asdict(), "before": before[:_DECISION_CHARS] if before else before, "after": after})
-    return rows

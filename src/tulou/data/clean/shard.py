@@ -29,8 +29,8 @@ from tulou.data.clean.copies import BANDS, COPIES, DOCUMENTS, MARKS
 from tulou.data.clean.record import (
     Decision,
     Step,
-    around_change,
     decision_rows,
+    first_difference,
     survey_of,
     with_survey,
     without_survey,
@@ -243,5 +243,6 @@ def _read_arrow(path: Path) -> pa.Table:
 def _example(row: dict[str, Any]) -> dict[str, Any]:
     before, after = row["before"] or "", row["after"]
     if row["action"] == "changed" and after is not None:
-        before, after = around_change(before, after, SHOWN_CHARS, SHOWN_CHARS // 3)
+        start = first_difference(before, after, SHOWN_CHARS // 3)
+        before, after = before[start:], after[start : start + SHOWN_CHARS]
     return {"step": row["step"], "rule": row["rule"], "before": before[:SHOWN_CHARS], "after": after}
