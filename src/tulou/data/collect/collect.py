@@ -47,7 +47,7 @@ def _kind(source: SourceSettings) -> SourceKind:
 
 def _files() -> SourceKind:
     from tulou.data.collect.file_source import collect_files
-    from tulou.data.collect.files import files_digest
+    from tulou.data.collect.locate import files_digest
 
     return SourceKind(collect_files, files_digest)
 

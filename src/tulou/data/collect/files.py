@@ -18,7 +18,6 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 
 from tulou.core.errors import DataError
-from tulou.core.settings import SourceSettings
 
 MEDIA_TYPES = {
     ".md": "text/markdown",
@@ -36,11 +35,25 @@ MEDIA_TYPES = {
     ".json": "application/json",
     ".jsonl": "application/jsonl",
     ".ndjson": "application/jsonl",
+    ".parquet": "application/vnd.apache.parquet",
+    ".eml": "message/rfc822",
+    ".srt": "application/x-subrip",
+    ".vtt": "text/vtt",
+    ".zip": "application/zip",
     ".png": "image/png",
     ".jpg": "image/jpeg",
     ".jpeg": "image/jpeg",
     ".wav": "audio/wav",
+    ".mp3": "audio/mpeg",
+    ".m4a": "audio/mp4",
+    ".ogg": "audio/ogg",
+    ".opus": "audio/ogg",
+    ".flac": "audio/flac",
+    ".mp4": "video/mp4",
 }
+ARCHIVE = MEDIA_TYPES[".zip"]
+
+Matches = Callable[[str], bool]
 
 _DIGEST_CACHE = Path(".tulou/cache/digests.json")
 _RACY_S = 2.0  # a file this young may change again within its timestamp's resolution, so its digest is not cached
@@ -63,18 +76,28 @@ class Failure:
     reason: str
 
 
-def find_files(source: SourceSettings, project: Path) -> tuple[list[SourceFile], list[Failure]]:
-    """The readable files that `source.url` names, in a stable order, and what was found but cannot be used.
+def media_type_of(name: str) -> str | None:
+    """By the ending; None for one that nobody here can read."""
+    return MEDIA_TYPES.get(PurePosixPath(name).suffix.lower())
 
-    Raises `DataError` for a URL of a kind not supported and for a pattern that leads out of the project.
+
+def unknown_type(name: str) -> str:
+    known = " ".join(sorted({suffix[1:] for suffix in MEDIA_TYPES}))
+    return f"files of type {PurePosixPath(name).suffix or 'without an ending'} cannot be read; known types: {known}"
+
+
+def find_files(url: str, source: str, project: Path) -> tuple[list[SourceFile], list[Failure]]:
+    """The readable files that the pattern `url` names, in a stable order, and what was found but cannot be used.
+
+    Raises `DataError` for a pattern that leads out of the project.
     """
-    pattern = _confined_pattern(source, project)
-    matches = _glob_to_regex(pattern)
+    pattern = confined_pattern(url, source, project)
+    matches = glob_matcher(pattern)
     root = project.resolve()
     files: list[SourceFile] = []
     failures: list[Failure] = []
     for path in _walk(project, _fixed_prefix(pattern), failures):
-        uri = path.relative_to(project).as_posix()
+        uri = _shown(path.relative_to(project).as_posix())
         if not matches(uri) or path.name.startswith("~$"):  # ~$ is Office's lock file beside an open document
             continue
         reason = _why_unusable(path, root)
@@ -93,9 +116,9 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def files_digest(source: SourceSettings, project: Path) -> str:
-    """sha256 over the paths and contents of the files that `source` names, for a stage's fingerprint."""
-    files, failures = find_files(source, project)
+def local_digest(url: str, source: str, project: Path) -> str:
+    """sha256 over the paths and contents of the files that the pattern `url` names."""
+    files, failures = find_files(url, source, project)
     cache_path = project / _DIGEST_CACHE
     cache = _read_cache(cache_path)
     total = hashlib.sha256()
@@ -119,24 +142,24 @@ def files_digest(source: SourceSettings, project: Path) -> str:
     return total.hexdigest()
 
 
-def _confined_pattern(source: SourceSettings, project: Path) -> str:
-    url = source.url.removeprefix("file://")
-    if "://" in url:
-        scheme = url.partition("://")[0]
-        raise DataError(
-            f"source {source.name!r}: {scheme}:// sources cannot be read yet; "
-            "export to a csv or jsonl file in the project"
-        )
+def confined_pattern(url: str, source: str, project: Path) -> str:
+    """The pattern relative to the project. Raises `DataError` where it leads out of it."""
+    shown, url = url, url.removeprefix("file://").removeprefix("local://")
     if Path(url).is_absolute():
         try:
             url = Path(url).relative_to(project.resolve()).as_posix()
         except ValueError:
             raise DataError(
-                f"source {source.name!r}: {source.url} lies outside the project {project}; copy or mount it inside"
+                f"source {source!r}: {shown} lies outside the project {project}; copy or mount it inside"
             ) from None
     if ".." in PurePosixPath(url).parts:
-        raise DataError(f"source {source.name!r}: url {source.url!r} leads out of the project; '..' is not allowed")
+        raise DataError(f"source {source!r}: url {shown!r} leads out of the project; '..' is not allowed")
     return PurePosixPath(url).as_posix()
+
+
+def _shown(uri: str) -> str:
+    """A name on disk need not be valid UTF-8, a column of Arrow must."""
+    return uri.encode("utf-8", errors="surrogateescape").decode("utf-8", errors="replace")
 
 
 def _fixed_prefix(pattern: str) -> str:
@@ -156,7 +179,7 @@ def _walk(project: Path, start: str, failures: list[Failure]) -> list[Path]:
 
     def cannot_open(err: OSError) -> None:
         if not isinstance(err, FileNotFoundError):
-            uri = Path(err.filename).relative_to(project).as_posix()
+            uri = _shown(Path(err.filename).relative_to(project).as_posix())
             failures.append(Failure(uri, f"the folder cannot be opened: {err.strerror}"))
 
     for folder, subfolders, names in os.walk(project / start, onerror=cannot_open):
@@ -167,14 +190,17 @@ def _walk(project: Path, start: str, failures: list[Failure]) -> list[Path]:
             elif path.is_symlink():
                 subfolders.remove(name)
                 failures.append(
-                    Failure(path.relative_to(project).as_posix(), "is a link to a folder, and those are not followed")
+                    Failure(
+                        _shown(path.relative_to(project).as_posix()),
+                        "is a link to a folder, and those are not followed",
+                    )
                 )
         subfolders.sort()
         found.extend(Path(folder, name) for name in sorted(names) if not name.startswith("."))
     return found
 
 
-def _glob_to_regex(pattern: str) -> Callable[[str], bool]:
+def glob_matcher(pattern: str) -> Matches:
     """A matcher for `pattern`: `*` and `?` stay within a folder, `**` crosses folders, `[...]` is a set."""
     parts = []
     for part in PurePosixPath(pattern).parts:
@@ -198,9 +224,8 @@ def _why_unusable(path: Path, root: Path) -> str | None:
         return "is a link that leads out of the project"
     if not real.is_file():
         return "is not a regular file"
-    if path.suffix.lower() not in MEDIA_TYPES:
-        known = " ".join(sorted({suffix[1:] for suffix in MEDIA_TYPES}))
-        return f"files of type {path.suffix or 'without an ending'} cannot be read; known types: {known}"
+    if media_type_of(path.name) is None:
+        return unknown_type(path.name)
     if path.stat().st_size == 0:
         return "is empty"
     if not os.access(path, os.R_OK):

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from tulou.core.errors import DataError
@@ -18,15 +19,23 @@ from tulou.data.collect.files import SourceFile
 
 MAX_FILE_BYTES = 64 << 20
 TIMEOUT_S = 120.0
-_AUDIO_BYTES_PER_S = 40_000  # speech is decoded faster than it is spoken, at 32 kB a second or more
+_PCM_BYTES_PER_S = 40_000  # speech is decoded faster than it is spoken, at 32 kB a second or more
+_CODED_BYTES_PER_S = 2_000  # 16 kbit/s, the slowest that speech is commonly stored at
+_MEDIA_FACTOR = 16  # an hour of film is larger than any document
 
 
 class Parser:
     """Parses one file at a time in a process of its own, started when first needed."""
 
-    def __init__(self, max_file_bytes: int = MAX_FILE_BYTES, timeout_s: float = TIMEOUT_S) -> None:
+    def __init__(
+        self,
+        max_file_bytes: int = MAX_FILE_BYTES,
+        timeout_s: float = TIMEOUT_S,
+        speech_model: Path | None = None,
+    ) -> None:
         self.max_file_bytes = max_file_bytes
         self.timeout_s = timeout_s
+        self._speech_model = speech_model
         self._process: subprocess.Popen[bytes] | None = None
 
     def parse(self, file: SourceFile) -> dict[str, Any]:
@@ -34,8 +43,9 @@ class Parser:
 
         Raises `DataError` with the reason where the file is too large, cannot be parsed, or takes too long.
         """
-        if file.size_bytes > self.max_file_bytes:
-            raise DataError(f"is {file.size_bytes:,} bytes; files of this type are read up to {self.max_file_bytes:,}")
+        max_bytes = self.max_file_bytes * (_MEDIA_FACTOR if _is_recording(file) else 1)
+        if file.size_bytes > max_bytes:
+            raise DataError(f"is {file.size_bytes:,} bytes; files of this type are read up to {max_bytes:,}")
         process = self._running()
         assert process.stdin is not None
         request = json.dumps({"path": str(file.path), "media_type": file.media_type})
@@ -61,14 +71,16 @@ class Parser:
         process.wait()
 
     def _timeout_s(self, file: SourceFile) -> float:
-        is_audio = file.media_type.startswith("audio/")
-        return self.timeout_s + (file.size_bytes / _AUDIO_BYTES_PER_S if is_audio else 0.0)
+        if not _is_recording(file):
+            return self.timeout_s
+        is_pcm = file.media_type == "audio/wav"
+        return self.timeout_s + file.size_bytes / (_PCM_BYTES_PER_S if is_pcm else _CODED_BYTES_PER_S)
 
     def _running(self) -> subprocess.Popen[bytes]:
         if self._process is None or self._process.poll() is not None:
             self.close()
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "tulou.data.collect.worker"],
+                [sys.executable, "-m", "tulou.data.collect.worker", *map(str, filter(None, [self._speech_model]))],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
@@ -104,9 +116,13 @@ class Parser:
         return f"crashed the parser ({signal.Signals(-code).name if code < 0 else f'exit code {code}'})"
 
 
+def _is_recording(file: SourceFile) -> bool:
+    return file.media_type.startswith(("audio/", "video/"))
+
+
 @contextmanager
-def open_parser() -> Iterator[Parser]:
-    parser = Parser()
+def open_parser(speech_model: Path | None = None) -> Iterator[Parser]:
+    parser = Parser(speech_model=speech_model)
     try:
         yield parser
     finally:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 # A longer text is split into several documents. Long enough for any handbook, short enough to clean in memory.
 MAX_PIECE_CHARS = 200_000
@@ -13,8 +13,7 @@ Refuse = Callable[[str], None]
 """Told the reason for each part of a file that cannot be used; the parser then goes on."""
 
 
-@dataclass(frozen=True)
-class Piece:
+class Piece(NamedTuple):
     """One document to be: a whole short file, a part of a long one, a table row, a stretch of speech."""
 
     position: str  # "" for the whole; "part=2", "row=17", "sheet=Prices,row=3", "seconds=0-12"
@@ -23,6 +22,8 @@ class Piece:
     label: str | None = None
     subject_id: str | None = None
     content_hash: str | None = None  # of the row; None: of the whole file
+    media_type: str | None = None  # where it is not the file's: an attachment's
+    modified_at: str | None = None  # where the record says; None: the file's
 
 
 def file_title(path: Path) -> str:

@@ -1,28 +1,36 @@
-"""Tables row by row: csv, tsv, jsonl, json and sheets; each row becomes one document.
+"""Tables row by row: csv, tsv, jsonl, json, parquet and sheets; each row becomes one document.
 
 Where the source names text columns, a row's text is those columns and nothing else. Otherwise the row must be able to
 answer a question on its own, so it reads "column: value" line by line; a title-like column names it and a column of
 prose (an answer, a body) stands as it is. A row that cannot be read is reported, and the next one is tried.
+
+Plain files are read in blocks, and of a plain JSON line only the wanted columns are looked at; both give the rows that
+the careful way gives, which takes over wherever something is odd.
 """
 
 from __future__ import annotations
 
 import csv
 import hashlib
+import io
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+import msgspec
 
 from tulou.core.errors import DataError
 from tulou.core.settings import SourceSettings
+from tulou.data.collect.blocks import NotPlainError, careful_lines, plain_blocks
 from tulou.data.collect.piece import Piece, Refuse
-from tulou.data.collect.text import MAX_LINE_BYTES, read_lines
+from tulou.data.collect.text import MAX_LINE_BYTES, Line
 
 Row = dict[str, str]
 
-MAX_JSON_BYTES = 64 << 20  # a .json file is read whole; .jsonl has no limit
+MAX_JSON_BYTES = 64 << 20  # a .json file is read whole up to here, and as a stream of items beyond; .jsonl has no limit
 
 _TITLES = {
     "title",
@@ -41,6 +49,9 @@ _TITLES = {
 }
 _PROSE = {"answer", "body", "content", "text", "description", "答案", "回答", "正文", "内容", "说明", "描述"}
 _TITLE_CHARS = 80
+_CHECKED_ROWS = 1000  # by then every column has shown itself; fail before hours of work
+_MAX_DEPTH = 60  # of nested objects and lists; a record of a real system has ten
+_PARQUET_ROWS = 2048
 
 
 class MissingColumnError(DataError):
@@ -56,102 +67,105 @@ class TableShape:
     name: str  # of the table: file stem or sheet
     prefix: str = ""  # of positions: "sheet=Prices,"
 
+    @property
+    def wanted(self) -> list[str]:
+        """Columns that the settings name, text first."""
+        return [*self.source.text, *filter(None, (self.source.label, self.source.subject_id))]
 
-def read_csv(path: Path, refuse: Refuse, delimiter: str | None = None) -> Iterator[tuple[int, Row]]:
-    """Rows by number, 1 being the first after the header; `delimiter` None looks at the header for , ; tab or |."""
-    lines = (line.text + "\n" for line in _lines_within_limit(path, refuse))
+
+class Record(NamedTuple):
+    number: int  # 1 is the first row of the table, the first line of a jsonl file
+    row: Row
+    raw: bytes  # what the row's hash is of
+
+
+def csv_pieces(path: Path, shape: TableShape, refuse: Refuse, delimiter: str | None = None) -> Iterator[Piece]:
+    """One piece for each row; `delimiter` None looks at the header for , ; tab or |."""
+    lines = _csv_lines(path, refuse)
     first = next(lines, "")
     delimiter = delimiter or max(",;\t|", key=first.count)
-    reader = csv.reader(_chain(first, lines), delimiter=delimiter)
-    yield from _rows_under_header(_parsed(reader, refuse), refuse)
+    reader = csv.reader(chain((first,), lines), delimiter=delimiter)
+    return pieces(_records_under_header(_parsed(reader, refuse), refuse), shape)
 
 
-def read_jsonl(path: Path, refuse: Refuse) -> Iterator[tuple[int, Row]]:
-    for line in _lines_within_limit(path, refuse):
-        if not line.text.strip():
-            continue
-        try:
-            value = json.loads(line.text)
-        except (ValueError, RecursionError) as err:
-            refuse(f"line {line.number} is not JSON: {err}")
-            continue
-        if isinstance(value, dict):
-            yield line.number, _flat(value)
-        else:
-            refuse(f"line {line.number} is {type(value).__name__}, not an object")
+def jsonl_pieces(path: Path, shape: TableShape, refuse: Refuse) -> Iterator[Piece]:
+    """One piece for each line."""
+    wanted = shape.wanted
+    if not shape.source.text or any("." in column for column in wanted):  # a dotted column may be a nested object's
+        return pieces(_jsonl_records(path, refuse), shape)
+    return _checked(_named_jsonl(path, shape, refuse), shape)
 
 
-def read_json(path: Path, refuse: Refuse) -> Iterator[tuple[int, Row]]:
-    """The objects of a JSON array, of an object's only list, or the one object there is."""
-    if path.stat().st_size > MAX_JSON_BYTES:
-        raise DataError(f"is larger than {MAX_JSON_BYTES:,} bytes; save it as jsonl, one object a line")
-    try:
-        value = json.loads("\n".join(line.text for line in _lines_within_limit(path, refuse)))
-    except (ValueError, RecursionError) as err:
-        raise DataError(f"is not JSON: {err}") from err
-    if isinstance(value, dict):
-        lists = [item for item in value.values() if isinstance(item, list)]
-        value = lists[0] if len(value) == len(lists) == 1 else [value]
-    if not isinstance(value, list):
-        raise DataError(f"holds {type(value).__name__}, not an object or a list of objects")
-    for number, item in enumerate(value, 1):
-        if isinstance(item, dict):
-            yield number, _flat(item)
-        else:
-            refuse(f"item {number} is {type(item).__name__}, not an object")
+def json_pieces(path: Path, shape: TableShape, refuse: Refuse) -> Iterator[Piece]:
+    """One piece for each object of a JSON array, of an object's only list, or for the one object there is."""
+    return pieces(_json_records(path, refuse), shape)
 
 
-def read_cells(cells: Sequence[Sequence[str]], refuse: Refuse) -> Iterator[tuple[int, Row]]:
+def parquet_pieces(path: Path, shape: TableShape, refuse: Refuse) -> Iterator[Piece]:
+    """One piece for each row; only the columns wanted are read."""
+    return pieces(_parquet_records(path, shape, refuse), shape)
+
+
+def sheet_pieces(cells: Sequence[Sequence[str]], shape: TableShape, refuse: Refuse) -> Iterator[Piece]:
     """Rows of a sheet. Lines above the header (a title, a remark) are those less than half as wide as the table."""
     width = max((sum(bool(cell.strip()) for cell in row) for row in cells), default=0)
     start = next((i for i, row in enumerate(cells) if sum(bool(c.strip()) for c in row) * 2 > width), 0)
-    yield from _rows_under_header([(i + 1, list(row)) for i, row in enumerate(cells[start:])], refuse)
+    return pieces(_records_under_header([list(row) for row in cells[start:]], refuse), shape)
 
 
-def pieces(rows: Iterable[tuple[int, Row]], shape: TableShape) -> Iterator[Piece]:
-    """One piece for each row.
+def pieces(records: Iterable[Record], shape: TableShape) -> Iterator[Piece]:
+    """One piece for each record.
 
     Raises `MissingColumnError` where the source names a text, label or person column that no row has.
     """
-    wanted = [*shape.source.text, *filter(None, (shape.source.label, shape.source.subject_id))]
+    return _checked(((_piece(record, shape), record.row) for record in records), shape)
+
+
+def _checked(made: Iterable[tuple[Piece, Row | None]], shape: TableShape) -> Iterator[Piece]:
+    """The pieces, and the error for a wanted column that none of the first rows has."""
+    missing = set(shape.wanted)
     seen: set[str] = set()
     count = 0
-    for number, row in rows:
+    for piece, row in made:
         count += 1
-        seen.update(row)
-        yield _piece(number, row, shape)
-        if count == 1000:  # by now every column has shown itself; fail before hours of work
-            _check_columns(wanted, seen, shape)
-    if count:
-        _check_columns(wanted, seen, shape)
+        if missing:
+            seen.update(row or ())
+            missing -= seen if row is not None else missing  # None: a row that has all of them
+            if missing and count == _CHECKED_ROWS:
+                break
+        yield piece
+    if missing and count:
+        column = next(name for name in shape.wanted if name in missing)
+        have = ", ".join(repr(name) for name in sorted(seen))
+        raise MissingColumnError(f"source {shape.source.name!r}: {shape.uri} has no column {column!r}; it has {have}")
 
 
-def _check_columns(wanted: Sequence[str], seen: set[str], shape: TableShape) -> None:
-    for column in wanted:
-        if column not in seen:
-            have = ", ".join(repr(name) for name in sorted(seen))
-            raise MissingColumnError(
-                f"source {shape.source.name!r}: {shape.uri} has no column {column!r}; it has {have}"
-            )
-
-
-def _piece(number: int, row: Row, shape: TableShape) -> Piece:
-    source = shape.source
-    raw = json.dumps(row, ensure_ascii=False, sort_keys=True).encode()
+def _piece(record: Record, shape: TableShape) -> Piece:
+    source, row = shape.source, record.row
     if source.text:
-        values = [row.get(column, "").strip() for column in source.text]
-        text = "\n".join(value for value in values if value)
-        title = next((value for value in values if value), shape.name)
+        title, text = _joined([row.get(column, "") for column in source.text], shape)
     else:
         title, text = _told(row, shape)
     return Piece(
-        position=f"{shape.prefix}row={number}",
-        title=" ".join(title.split())[:_TITLE_CHARS],
+        position=f"{shape.prefix}row={record.number}",
+        title=_short(title),
         text=text,
         label=(row.get(source.label, "").strip() or None) if source.label else None,
         subject_id=(row.get(source.subject_id, "").strip() or None) if source.subject_id else None,
-        content_hash=hashlib.sha256(raw).hexdigest(),
+        content_hash=hashlib.sha256(record.raw).hexdigest(),
     )
+
+
+def _joined(values: Sequence[str], shape: TableShape) -> tuple[str, str]:
+    """Title and text of a row whose text columns are named."""
+    filled = [value for value in map(str.strip, values) if value]
+    return (filled[0], "\n".join(filled)) if filled else (shape.name, "")
+
+
+def _short(title: str) -> str:
+    """At most `_TITLE_CHARS` of a title, on one line, without splitting all of a long text for it."""
+    short = " ".join(title[: 3 * _TITLE_CHARS].split())
+    return (short if len(short) >= _TITLE_CHARS else " ".join(title.split()))[:_TITLE_CHARS]
 
 
 def _told(row: Row, shape: TableShape) -> tuple[str, str]:
@@ -171,51 +185,49 @@ def _told(row: Row, shape: TableShape) -> tuple[str, str]:
     return filled[title_column] if title_column else shape.name, "\n".join(lines)
 
 
-def _lines_within_limit(path: Path, refuse: Refuse) -> Iterator[Any]:
-    for line in read_lines(path):
-        if line.is_cut:
-            refuse(
-                f"line {line.number} is {line.size_bytes:,} bytes long and was left out; "
-                f"a record may have {MAX_LINE_BYTES:,}"
-            )
-        else:
-            yield line
+# --- csv --------------------------------------------------------------------------------------------------------
 
 
-def _chain(first: str, rest: Iterator[str]) -> Iterator[str]:
-    yield first
-    yield from rest
+def _csv_lines(path: Path, refuse: Refuse) -> Iterator[str]:
+    """Lines that end with one line feed, all of them."""
+    try:
+        for block in plain_blocks(path):
+            text = block.decode() if block.endswith(b"\n") else block.decode() + "\n"
+            yield from io.StringIO(text.replace("\r\n", "\n"), newline="\n")
+    except NotPlainError as err:
+        for line in _within_limit(careful_lines(path, after=err.lines), refuse):
+            yield line.text + "\n"
 
 
-def _parsed(reader: Any, refuse: Refuse) -> Iterator[tuple[int, list[str]]]:
-    number = 0
+def _parsed(reader: Any, refuse: Refuse) -> Iterator[list[str]]:
     while True:
-        number += 1
         try:
-            yield number, next(reader)
-        except StopIteration:
-            return
+            yield from reader
         except csv.Error as err:  # such as a quote that is never closed; the reader starts afresh on the next line
             refuse(f"line {reader.line_num} cannot be read as csv: {err}")
+        else:
+            return
 
 
-def _rows_under_header(records: Iterable[tuple[int, list[str]]], refuse: Refuse) -> Iterator[tuple[int, Row]]:
+def _records_under_header(records: Iterable[list[str]], refuse: Refuse) -> Iterator[Record]:
     header: list[str] = []
-    row_number = 0
-    for _, values in records:
+    number = 0
+    for values in records:
         if not values:
             continue
         if not header:
             if any(value.strip() for value in values):
                 header = _unique_names(values)
             continue
-        row_number += 1
-        surplus = [value for value in values[len(header) :] if value.strip()]
-        if surplus:
-            refuse(f"row {row_number} has {len(values)} values for {len(header)} columns and was left out")
-            continue
-        padded = [*values, *[""] * (len(header) - len(values))]
-        yield row_number, dict(zip(header, padded, strict=False))
+        number += 1
+        if len(values) > len(header):
+            if any(value.strip() for value in values[len(header) :]):
+                refuse(f"row {number} has {len(values)} values for {len(header)} columns and was left out")
+                continue
+            values = values[: len(header)]
+        elif len(values) < len(header):
+            values = [*values, *[""] * (len(header) - len(values))]
+        yield Record(number, dict(zip(header, values, strict=True)), _bytes("\0".join(values)))
 
 
 def _unique_names(values: Sequence[str]) -> list[str]:
@@ -226,15 +238,202 @@ def _unique_names(values: Sequence[str]) -> list[str]:
     return names
 
 
+# --- json -------------------------------------------------------------------------------------------------------
+
+
+def _named_jsonl(path: Path, shape: TableShape, refuse: Refuse) -> Iterator[tuple[Piece, Row | None]]:
+    """Pieces of a jsonl file whose text columns are named, with the row where it had to be looked at closely."""
+    take = _taker(shape)
+    number = 0
+    try:
+        for block in plain_blocks(path):
+            for raw in block.removesuffix(b"\n").split(b"\n"):
+                number += 1
+                raw = raw.removesuffix(b"\r")
+                piece = take(number, raw)
+                if piece is not None:
+                    yield piece, None
+                elif (record := _json_record(number, raw.decode(), refuse)) is not None:
+                    yield _piece(record, shape), record.row
+    except NotPlainError as err:
+        for line in _within_limit(careful_lines(path, after=err.lines), refuse):
+            if (record := _json_record(line.number, line.text, refuse)) is not None:
+                yield _piece(record, shape), record.row
+
+
+def _taker(shape: TableShape) -> Callable[[int, bytes], Piece | None]:
+    """Makes a piece from a raw JSON line; None where it is not an object whose wanted columns are all there as text."""
+    decode = msgspec.json.Decoder().decode
+    texts, label, subject = shape.source.text, shape.source.label, shape.source.subject_id
+    sha256, prefix = hashlib.sha256, shape.prefix
+
+    def text_of(value: Any) -> str:
+        if type(value) is str:
+            return value
+        if value is None:
+            return ""
+        raise TypeError
+
+    def take(number: int, raw: bytes) -> Piece | None:
+        if raw.count(b"{") + raw.count(b"[") > _MAX_DEPTH:
+            return None
+        try:
+            value = decode(raw)
+            title, text = _joined([text_of(value[column]) for column in texts], shape)
+            told = text_of(value[label]).strip() or None if label else None
+            person = text_of(value[subject]).strip() or None if subject else None
+        except (ValueError, TypeError, KeyError, RecursionError):  # ValueError: msgspec.DecodeError is one
+            return None
+        return Piece(f"{prefix}row={number}", _short(title), text, told, person, sha256(raw).hexdigest())
+
+    return take
+
+
+def _jsonl_records(path: Path, refuse: Refuse) -> Iterator[Record]:
+    for line in _within_limit(careful_lines(path, after=0), refuse):
+        record = _json_record(line.number, line.text, refuse)
+        if record is not None:
+            yield record
+
+
+def _json_record(number: int, text: str, refuse: Refuse) -> Record | None:
+    """The record in one line of jsonl, None where there is none; the careful way."""
+    if not text.strip():
+        return None
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as err:
+        refuse(f"line {number} is not JSON: {_why(err)}")
+        return None
+    return _object_record(number, value, _bytes(text), f"line {number}", refuse)
+
+
+def _object_record(number: int, value: Any, raw: bytes, place: str, refuse: Refuse) -> Record | None:
+    if not isinstance(value, dict):
+        refuse(f"{place} is {type(value).__name__}, not an object")
+        return None
+    if _is_deeper(value, _MAX_DEPTH):
+        refuse(f"{place} is nested more than {_MAX_DEPTH} deep and was left out")
+        return None
+    return Record(number, _flat(value), raw)
+
+
+def _json_records(path: Path, refuse: Refuse) -> Iterator[Record]:
+    for number, item in enumerate(_json_items(path, refuse), 1):
+        raw = _bytes(json.dumps(item, ensure_ascii=False, sort_keys=True, default=str)) if _is_shallow(item) else b""
+        record = _object_record(number, item, raw, f"item {number}", refuse)
+        if record is not None:
+            yield record
+
+
+def _json_items(path: Path, refuse: Refuse) -> Iterable[Any]:
+    if path.stat().st_size > MAX_JSON_BYTES:
+        raise DataError(f"is larger than {MAX_JSON_BYTES:,} bytes; save it as jsonl, one object a line")
+    try:
+        value = json.loads("\n".join(line.text for line in _within_limit(careful_lines(path, after=0), refuse)))
+    except (ValueError, RecursionError) as err:
+        raise DataError(f"is not JSON: {_why(err)}") from err
+    if isinstance(value, dict):
+        lists = [item for item in value.values() if isinstance(item, list)]
+        value = lists[0] if len(value) == len(lists) == 1 else [value]
+    if not isinstance(value, list):
+        raise DataError(f"holds {type(value).__name__}, not an object or a list of objects")
+    return value
+
+
+def _why(err: Exception) -> str:
+    return "it is nested too deep" if isinstance(err, RecursionError) else str(err)
+
+
+def _is_shallow(value: Any) -> bool:
+    return not _is_deeper(value, _MAX_DEPTH)
+
+
+def _is_deeper(value: Any, limit: int) -> bool:
+    level = [value]
+    for _ in range(limit + 1):
+        level = [
+            part
+            for item in level
+            if isinstance(item, (dict, list))
+            for part in (item.values() if isinstance(item, dict) else item)
+            if isinstance(part, (dict, list))
+        ]
+        if not level:
+            return False
+    return True
+
+
 def _flat(value: dict[str, Any], prefix: str = "") -> Row:
-    """Nested objects as dotted columns, lists joined by commas."""
+    """Nested objects as dotted columns, lists joined by commas. The depth was bounded before."""
     row: Row = {}
     for key, item in value.items():
         name = f"{prefix}{key}"
         if isinstance(item, dict):
             row.update(_flat(item, f"{name}."))
-        elif isinstance(item, list):
-            row[name] = ", ".join(str(part) for part in item)
         else:
-            row[name] = "" if item is None else str(item)
+            row[name] = _plain(item)
     return row
+
+
+def _plain(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, list):
+        return ", ".join(str(part) for part in value)
+    if isinstance(value, bytes):
+        return value.decode("utf-8", errors="replace")
+    return str(value)
+
+
+# --- parquet ----------------------------------------------------------------------------------------------------
+
+
+def _parquet_records(path: Path, shape: TableShape, refuse: Refuse) -> Iterator[Record]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        file = pq.ParquetFile(path)
+    except (pa.ArrowException, OSError) as err:
+        raise DataError(f"is damaged, or no Parquet file at all: {_one_line(err)}") from err
+    number = 0
+    with file:
+        names = file.schema_arrow.names
+        columns = [name for name in names if not shape.source.text or _is_wanted(name, shape.wanted)]
+        if shape.source.text and not columns:
+            columns = names  # none of the wanted is there: read what is, so that the error can name it
+        try:
+            for batch in file.iter_batches(batch_size=_PARQUET_ROWS, columns=columns):
+                for row in batch.to_pylist():
+                    number += 1
+                    values = _flat(row)
+                    yield Record(number, values, _bytes("\0".join(values.values())))
+        except (pa.ArrowException, OSError, ValueError) as err:  # ValueError: text that is no UTF-8
+            refuse(f"is damaged after row {number:,}; the rest was left out: {_one_line(err)}")
+
+
+def _is_wanted(column: str, wanted: Sequence[str]) -> bool:
+    return any(name == column or name.startswith(f"{column}.") for name in wanted)
+
+
+# --- lines ------------------------------------------------------------------------------------------------------
+
+
+def _within_limit(lines: Iterable[Line], refuse: Refuse) -> Iterator[Line]:
+    for line in lines:
+        if line.is_cut:
+            refuse(
+                f"line {line.number} is {line.size_bytes:,} bytes long and was left out; "
+                f"a record may have {MAX_LINE_BYTES:,}"
+            )
+        else:
+            yield line
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", errors="surrogatepass")  # JSON can escape half a character
+
+
+def _one_line(err: Exception) -> str:
+    return " ".join(str(err).split())[:300]

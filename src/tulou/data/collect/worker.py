@@ -1,4 +1,4 @@
-"""The process that parses: `python -m tulou.data.collect.worker`, a JSON request a line in, a JSON answer a line out.
+"""The process that parses: `python -m tulou.data.collect.worker [SPEECH_MODEL]`, JSON requests in, JSON answers out.
 
 Parsers of binary formats run foreign code on files from anywhere. Here they can crash, hang or grow without taking the
 pipeline along: the parent kills this process and goes on. It ends when its input closes.
@@ -10,7 +10,6 @@ import json
 import os
 import resource
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -25,36 +24,43 @@ WORKBOOK = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 _MAX_MEMORY_BYTES = 3 << 30  # of private memory; a page of OCR takes 0.5 GiB
 
 
-def parse(path: Path, media_type: str) -> dict[str, Any]:
+def parse(path: Path, media_type: str, speech_model: Path | None = None) -> dict[str, Any]:
     if media_type == WORKBOOK:
         return {"sheets": read_workbook(path, media_type)}
     if media_type.startswith("image/"):
         pieces = read_image(path)
-    elif media_type.startswith("audio/"):
-        pieces = read_audio(path)
+    elif media_type.startswith(("audio/", "video/")):
+        pieces = read_audio(path, speech_model)
     elif media_type == "application/pdf":
         pieces = read_pdf(path)
     else:
         pieces = read_document(path, media_type)
-    return {"pieces": [asdict(piece) for piece in pieces]}
+    return {"pieces": [piece._asdict() for piece in pieces]}
 
 
 def main() -> None:
-    resource.setrlimit(resource.RLIMIT_DATA, (_MAX_MEMORY_BYTES, _MAX_MEMORY_BYTES))
+    speech_model = Path(sys.argv[1]) if len(sys.argv) > 1 else None
+    max_bytes = _MAX_MEMORY_BYTES + _model_bytes(speech_model)
+    resource.setrlimit(resource.RLIMIT_DATA, (max_bytes, max_bytes))
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what libraries print must not mix with the answers
     for line in sys.stdin:
         request = json.loads(line)
         try:
-            answer = parse(Path(request["path"]), request["media_type"])
+            answer = parse(Path(request["path"]), request["media_type"], speech_model)
         except TulouError as err:
             answer = {"error": str(err)}
         except MemoryError:
-            answer = {"error": f"needs more than {_MAX_MEMORY_BYTES:,} bytes of memory to parse"}
+            answer = {"error": f"needs more than {max_bytes:,} bytes of memory to parse"}
         except Exception as err:  # noqa: BLE001  # whatever a parser raises is this file's failure, told to the parent
             answer = {"error": f"cannot be parsed: {_one_line(err)}"}
         answers.write(json.dumps(answer) + "\n")
         answers.flush()
+
+
+def _model_bytes(speech_model: Path | None) -> int:
+    """Room for a speech model: as stored, and once more while its weights are converted."""
+    return 0 if speech_model is None else 2 * (speech_model / "model.bin").stat().st_size
 
 
 def _one_line(err: Exception) -> str:
