@@ -127,7 +127,7 @@ def test_actions_are_taken_for_each_kind_by_itself() -> None:
     assert first == second
     assert first.startswith("[phone:")
     assert "a@example.com" in text
-    assert rules == ["phone"]
+    assert rules == ["PHONE_NUMBER"]
     other, _ = protect({"phone": "tokenize"}, b"another key")("13812345678")
     assert other != first
 

@@ -19,7 +19,7 @@ CLEANED: dict[str, Any] = {
     "in": 10,
     "kept": 7,
     "dropped": {"exact_duplicate.same_text": 2, "empty.no_text": 1},
-    "changed": {"sensitive.phone": 4},
+    "changed": {"sensitive.PHONE_NUMBER": 4},
     "examples": [{"step": "markup", "rule": "tags", "before": "<script>alert(1)</script>", "after": "plain"}],
 }
 
@@ -60,6 +60,6 @@ def test_source_of_which_nothing_was_kept_is_shown_too(tmp_path: Path) -> None:
 
 
 def test_every_rule_has_words_in_both_languages() -> None:
-    assert rule_title("sensitive.phone", "zh") == "电话号码"
-    assert rule_title("sensitive.phone") == "phone numbers"
+    assert rule_title("sensitive.PHONE_NUMBER", "zh") == "电话号码"
+    assert rule_title("sensitive.PHONE_NUMBER") == "phone numbers"
     assert rule_title("unknown.rule") == "unknown.rule"

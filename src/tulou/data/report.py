@@ -34,10 +34,19 @@ _RULES = {
     "exact_duplicate.same_text": ("完全重复", "exact copies"),
     "exact_duplicate.other_label": ("文本相同而标签不同", "same text, other label"),
     "near_duplicate.near_copy": ("近似重复", "near copies"),
-    "sensitive.phone": ("电话号码", "phone numbers"),
-    "sensitive.id_card": ("身份证号", "identity cards"),
-    "sensitive.bank_card": ("银行卡号", "bank cards"),
-    "sensitive.email": ("电子邮箱", "e-mail addresses"),
+    "sensitive.PHONE_NUMBER": ("电话号码", "phone numbers"),
+    "sensitive.EMAIL_ADDRESS": ("电子邮箱", "e-mail addresses"),
+    "sensitive.CN_ID_CARD": ("身份证号", "identity cards"),
+    "sensitive.CREDIT_CARD": ("银行卡号", "bank cards"),
+    "sensitive.CN_PASSPORT": ("护照号", "passports"),
+    "sensitive.CN_SOCIAL_CREDIT_CODE": ("统一社会信用代码", "social credit codes"),
+    "sensitive.IBAN_CODE": ("国际银行账号", "IBANs"),
+    "sensitive.US_SSN": ("美国社会安全号", "US social security numbers"),
+    "sensitive.IP_ADDRESS": ("IP 地址", "IP addresses"),
+    "sensitive.CN_LICENSE_PLATE": ("车牌号", "licence plates"),
+    "sensitive.PERSON": ("姓名", "names of people"),
+    "sensitive.LOCATION": ("地址", "postal addresses"),
+    "sensitive.custom": ("自定义词", "listed words"),
 }
 
 _STYLE = """

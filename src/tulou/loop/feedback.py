@@ -73,7 +73,7 @@ def _conversation(turn: dict[str, Any], mask: Rewrite, unwanted: set[str]) -> di
     answer = (turn["correction"] or "").strip() or (turn["answer"] if turn["rating"] > 0 else "")
     if not answer or (turn["kind"] == "declined" and not turn["correction"]) or not turn["passages"]:
         return None
-    if unwanted & {kind for _, _, kind in find_sensitive(f"{turn['question']}\n{answer}")}:
+    if find_sensitive(f"{turn['question']}\n{answer}", unwanted):
         return None
     (question, _), (answer, _) = mask(turn["question"]), mask(answer)
     passages = [_passage(entry, turn["language"]) for entry in turn["passages"]]

@@ -1,0 +1,114 @@
+"""Names of people, by dictionary and pattern: a surname behind 我叫 or before 先生, capitals behind Mr or "my name is".
+
+Without such a cue no name is found: 高兴 and 江南 begin with surnames, and Jordan and Paris are places. Chinese names
+of two to four characters with the commonest surnames; English names of up to four words. What it misses, a recogniser
+plugged in can find.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from tulou.data.clean.sensitive.finding import CUED, Finding
+from tulou.data.clean.sensitive.names import (
+    COMPOUND_SURNAMES,
+    ENDS_NAME,
+    GIVEN_NAMES,
+    NO_CHINESE_NAME,
+    NO_ENGLISH_NAME,
+    SURNAMES,
+)
+
+_NAME = rf"(?:(?:{COMPOUND_SURNAMES})[\u4e00-\u9fff]{{1,2}}|[{SURNAMES}][\u4e00-\u9fff]{{1,2}})"
+_INTRODUCED = re.compile(
+    rf"""
+    (?:我叫|名叫|叫做|姓名|名字|[收寄取]件人|联系人|收货人|签收人|持卡人|申请人|负责人|投保人|报修人|投诉人|经办人|下单人
+    |[付收]款人|预约人|乘客|旅客|患者|病人|户名|[户车业]主|客户|顾客|会员|买家|卖家|学生|家长|员工|同事|朋友|本人
+    |老公|老婆|丈夫|妻子|儿子|女儿|父亲|母亲)
+    (?:名字|姓名|名)?(?:是|叫|为)?[\s:：]{{0,3}}({_NAME})
+    """,
+    re.VERBOSE,
+)
+_TITLE = re.compile(
+    "先生|女士|小姐|老师|师傅|经理|医生|大夫|教授|同学|阿姨|叔叔|律师|主任|主管|总监|护士|警官|工程师|专员"
+)
+_COMPOUND = re.compile(COMPOUND_SURNAMES)
+_LONGEST_NAME = 4
+
+_WORD = r"[A-Z](?:[a-z]+(?:['’][a-z]+)?|['’][A-Z][a-z]+|c[A-Z][a-z]+|ac[A-Z][a-z]+)(?:-[A-Z][a-z]+)?"
+_PARTICLE = r"(?:van[ ]der|van[ ]den|van|de[ ]la|de|der|von|da|di|bin|al|el|le)"
+_MORE = rf"(?:[ \t]+(?:[A-Z]\.[ \t]*)?(?:{_PARTICLE}[ \t]+)?{_WORD})"
+_ENGLISH_TITLED = re.compile(
+    r"(?<![A-Za-z])(?:Mr|Mrs|Ms|Mx|Miss|Dr|Prof|Professor|Madam|Sir|Mister|Lady|Lord)\.?[ \t]+"
+    rf"((?:[A-Z]\.[ \t]*)?{_WORD}{_MORE}{{0,2}})"
+)
+# Behind these, a given name must come or a colon: "from Jane Doe" is a person, "from Hong Kong" is not.
+_WEAK_CUES = (
+    "i[ ]am|i'm|this[ ]is|from|contact|name|thanks|cheers|dear|deliver(?:ed)?[ ]to|ship(?:ped)?[ ]to|ask[ ]for"
+    "|speak(?:ing)?[ ](?:to|with)|spoke[ ](?:to|with)"
+)
+_ENGLISH_INTRODUCED = re.compile(
+    rf"""
+    (?<![A-Za-z])(?i:my[ ]name(?:[ ]is|'s)|full[ ]name|customer[ ]name|account[ ]holder|card[ ]?holder|passenger
+    |recipient|addressee|contact[ ](?:person|name)|consignee|(?:signed|ordered|booked)[ ]by|attn|attention|regards
+    |sincerely|best[ ]wishes|yours|(?P<weak>{_WEAK_CUES}))
+    (?P<link>[ \t]*[:,\-][ \t]*\n?|[ \t]+(?:is[ \t]+)?|,?\n)(?P<name>{_WORD}{_MORE}{{1,3}})
+    """,
+    re.VERBOSE,
+)
+
+
+def find_chinese_persons(text: str) -> Iterator[Finding]:
+    for match in _INTRODUCED.finditer(text):
+        if length := _name_length(text, *match.span(1)):
+            yield Finding(match.start(1), match.start(1) + length, "person", CUED)
+    for title in _TITLE.finditer(text):
+        if length := _name_before(text[max(0, title.start() - _LONGEST_NAME) : title.start()]):
+            yield Finding(title.start() - length, title.start(), "person", CUED)
+
+
+def _name_length(text: str, start: int, last: int) -> int:
+    """How many characters from `start` are a name that ends at `last` or before; 0 if none."""
+    surname = 2 if _COMPOUND.match(text, start) else 1
+    if surname == 1 and text[start : start + 2] in NO_CHINESE_NAME:
+        return 0
+    end = start + surname
+    while end < last and text[end] not in ENDS_NAME and not _TITLE.match(text, end):
+        end += 1
+    return end - start if end > start + surname else 0
+
+
+def _name_before(before: str) -> int:
+    """The length of the name that ends `before`, a title following: 王, 张伟, 李小龙, 欧阳娜娜; 0 if none."""
+    for length in range(len(before), 0, -1):
+        name = before[-length:]
+        if not _COMPOUND.match(name) and (length > 3 or name[0] not in SURNAMES):
+            continue
+        if name[:2] in NO_CHINESE_NAME or name[-2:] in NO_CHINESE_NAME:
+            return 0
+        if all(char not in ENDS_NAME and "\u4e00" <= char <= "\u9fff" for char in name[1:]):
+            return length
+    return 0
+
+
+def find_english_persons(text: str) -> Iterator[Finding]:
+    for match in _ENGLISH_TITLED.finditer(text):
+        if end := _english_name_end(match[1]):
+            yield Finding(match.start(1), match.start(1) + end, "person", CUED)
+    for match in _ENGLISH_INTRODUCED.finditer(text):
+        name = match["name"]
+        if match["weak"] and ":" not in match["link"] and name.split()[0] not in GIVEN_NAMES:
+            continue
+        end = _english_name_end(name)
+        if end and " " in name[:end]:
+            yield Finding(match.start("name"), match.start("name") + end, "person", CUED)
+
+
+def _english_name_end(name: str) -> int:
+    end = 0
+    for word in re.finditer(r"\S+", name):
+        if word[0] in NO_ENGLISH_NAME:
+            break
+        end = word.end()
+    return end
