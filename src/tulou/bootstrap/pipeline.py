@@ -70,8 +70,18 @@ def _collect(project: Project, source: SourceSettings) -> Stage:
 
     def run(context: StageContext) -> Summary:
         from tulou.data.collect import collect
+        from tulou.data.collect.databases import collect_database, is_database
 
+        if is_database(source):
+            return collect_database(source, project.folder, context.out, context.progress, lambda: project.state)
         return collect(source, project.folder, context.out, context.progress)
+
+    def digest() -> str:
+        from tulou.data.collect.databases import database_digest, is_database
+
+        if is_database(source):
+            return database_digest(source, project.folder, lambda: project.state)
+        return source_digest(source, project.folder) + _readers()
 
     return Stage(
         name=f"collect.{source.name}",
@@ -82,7 +92,7 @@ def _collect(project: Project, source: SourceSettings) -> Stage:
             "url": without_secrets(source.url),
             "url_sha256": url_digest(source.url),
         },
-        raw=lambda: source_digest(source, project.folder) + _readers(),
+        raw=digest,
         code=("tulou.data.collect", "tulou.data.language", "tulou.data.parquet", "tulou.core.types"),
     )
 

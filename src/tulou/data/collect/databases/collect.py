@@ -1,0 +1,269 @@
+"""A table of a database into documents, all of it or what came since the last run.
+
+Without a cursor column the table is read whole, twice where it changed: once for its digest, once for its documents.
+With one, only rows at or beyond the last value are read, and the digest is the largest value and the number of rows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tulou.core.errors import DataError, SettingsError
+from tulou.core.progress import Bar, Progress
+from tulou.core.settings import SourceSettings
+from tulou.core.urls import expand, url_digest, without_secrets
+from tulou.data.collect import tables
+from tulou.data.collect.databases.increments import Increments, RecordRow, cursor_text
+from tulou.data.collect.databases.table import Record, Table
+from tulou.data.collect.databases.values import is_usable_cursor, row_of, text_of, time_of
+from tulou.data.collect.piece import Piece
+from tulou.data.collect.text import MAX_LINE_BYTES
+from tulou.data.language import detect
+from tulou.data.parquet import document_writer
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Engine
+
+MEDIA_TYPE = "application/json"  # a record is kept as a JSON object
+STATE_FOLDER = Path(".tulou/collect")
+FEEDBACK = "tulou://feedback"
+
+State = Callable[[], "Engine"]
+"""Opens Tulou's own state database."""
+
+
+def is_database(source: SourceSettings) -> bool:
+    """Whether `source` is a table of a database, not files. Raises `SettingsError` for a variable that is not set."""
+    return _scheme(expand(source.url)) in _OPENERS
+
+
+def collect_database(
+    source: SourceSettings, project: Path, out: Path, progress: Progress, state: State | None = None
+) -> dict[str, Any]:
+    """Write `out/documents-*.parquet` (DOCUMENT) from the table that `source` names, and return counts as for files.
+
+    Raises `DataError` where the database cannot be reached, has no such table or column, or nothing came out at all.
+    Only Tulou's own feedback may be empty: a new business has none.
+    """
+    left_out = _LeftOut()
+    count = size_bytes = 0
+    with _open(source, project, state) as table, progress.bar(f"collect {source.name}", unit="rows") as bar:
+        rows = _rows(source, project, table, left_out, bar)
+        with document_writer(out) as writer:
+            for document in _documents(source, table, rows):
+                writer.add(document)
+                count += 1
+                size_bytes += len(document["text"])
+    failed = left_out.failures(table.uri)
+    if count == 0 and source.url != FEEDBACK:
+        reason = f" ({failed[0]['reason']})" if failed else ""
+        raise DataError(f"source {source.name!r}: nothing could be read from {table.uri}{reason}")
+    return {
+        "files": 0,
+        "documents": count,
+        "by_media_type": {MEDIA_TYPE: count},
+        "failed": failed,
+        "bytes": size_bytes,
+        "rows_read": left_out.read,
+    }
+
+
+def database_digest(source: SourceSettings, project: Path, state: State | None = None) -> str:
+    """Digest of the table's content for a stage's fingerprint; cheap for a table with a cursor, else it is read."""
+    with _open(source, project, state) as table:
+        if source.cursor or source.url == FEEDBACK:
+            extent = table.extent()
+            return hashlib.sha256(repr((extent.records, extent.without_cursor, str(extent.last))).encode()).hexdigest()
+        total = count = 0
+        for row in _read(source, table, None, _LeftOut()):
+            # A sum does not depend on the order, which a server is free to change.
+            total += int(hashlib.sha256(f"{row['position']}\0{row['content_hash']}".encode()).hexdigest(), 16)
+            count += 1
+        return hashlib.sha256(f"{count} {total:x}".encode()).hexdigest()
+
+
+# --- from the server ----------------------------------------------------------------------------------------------
+
+
+def _open(source: SourceSettings, project: Path, state: State | None) -> AbstractContextManager[Table]:
+    url = expand(source.url)
+    if source.url == FEEDBACK:
+        from tulou.data.collect.databases.feedback import open_feedback
+
+        if state is None:
+            raise DataError(f"source {source.name!r}: {FEEDBACK} needs the state database of a project")
+        return open_feedback(state())
+    opener = _OPENERS[_scheme(url)]
+    return opener(source, project, url)
+
+
+def _sql(source: SourceSettings, project: Path, url: str) -> AbstractContextManager[Table]:
+    from tulou.data.collect.databases.sql import open_sql
+
+    return open_sql(source, project, url)
+
+
+def _mongo(source: SourceSettings, _project: Path, url: str) -> AbstractContextManager[Table]:
+    from tulou.data.collect.databases.mongo import open_mongo
+
+    return open_mongo(source, url)
+
+
+def _elastic(source: SourceSettings, _project: Path, url: str) -> AbstractContextManager[Table]:
+    from tulou.data.collect.databases.elastic import open_elastic
+
+    return open_elastic(source, url)
+
+
+def _tulou(source: SourceSettings, _project: Path, url: str) -> AbstractContextManager[Table]:
+    raise SettingsError(f"source {source.name!r}: {url!r} is unknown; the only source of Tulou's own is {FEEDBACK}")
+
+
+_OPENERS: dict[str, Callable[[SourceSettings, Path, str], AbstractContextManager[Table]]] = {
+    **dict.fromkeys(("postgresql", "postgres", "mysql", "mariadb", "sqlite"), _sql),
+    **dict.fromkeys(("mongodb", "mongodb+srv"), _mongo),
+    **dict.fromkeys(("elasticsearch", "elasticsearch+http", "elasticsearch+https"), _elastic),
+    "tulou": _tulou,
+}
+
+
+def _scheme(url: str) -> str:
+    scheme, separator, _ = url.partition("://")
+    return scheme.lower().removesuffix("+psycopg").removesuffix("+pymysql") if separator else ""
+
+
+# --- records ------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class _LeftOut:
+    """What was read and not used, counted by reason, each with the first place it was met at."""
+
+    read: int = 0
+    without_cursor: int = 0
+    counts: dict[str, int] = field(default_factory=dict)
+    first: dict[str, str] = field(default_factory=dict)
+
+    def add(self, reason: str, place: str) -> None:
+        self.counts[reason] = self.counts.get(reason, 0) + 1
+        self.first.setdefault(reason, place)
+
+    def failures(self, uri: str) -> list[dict[str, str]]:
+        return [
+            {"uri": uri, "reason": f"{reason}: {count:,} times, first {self.first[reason]}"}
+            for reason, count in self.counts.items()
+        ]
+
+
+def _rows(source: SourceSettings, project: Path, table: Table, left_out: _LeftOut, bar: Bar) -> Iterator[RecordRow]:
+    if source.cursor is None or source.url == FEEDBACK:
+        yield from _watched(_read(source, table, None, left_out), bar)
+        return
+    identity = url_digest(f"{without_secrets(expand(source.url))}\0{source.cursor}")
+    increments = Increments(project / STATE_FOLDER / source.name, identity)
+    if missing := table.extent().without_cursor:
+        left_out.counts[f"has no {source.cursor!r} and is not found by it"] = missing
+        left_out.first[f"has no {source.cursor!r} and is not found by it"] = "a row with NULL"
+    left_out.read = increments.extend(_watched(_read(source, table, increments.last, left_out), bar))
+    yield from increments.newest()
+
+
+def _watched(rows: Iterator[RecordRow], bar: Bar) -> Iterator[RecordRow]:
+    for row in rows:
+        bar.advance()
+        yield row
+
+
+def _read(source: SourceSettings, table: Table, since: Any | None, left_out: _LeftOut) -> Iterator[RecordRow]:
+    for number, record in enumerate(table.records(since), 1):
+        left_out.read += 1
+        row = _row(source, table, record, number, left_out)
+        if row is not None:
+            yield row
+
+
+def _row(source: SourceSettings, table: Table, record: Record, number: int, left_out: _LeftOut) -> RecordRow | None:
+    binary: list[str] = []
+    values = row_of(record.values, binary.append)
+    encoded = json.dumps(values, ensure_ascii=False).encode("utf-8", "replace")  # JSON can hold half a character
+    digest = hashlib.sha256(encoded).hexdigest()
+    position = _position(source, record, number, digest)
+    for column in binary:
+        left_out.add(f"column {column!r} holds bytes that are no text, and was left out", position)
+    if len(encoded) > MAX_LINE_BYTES:
+        left_out.add(f"is longer than the {MAX_LINE_BYTES:,} bytes a record may have, and was left out", position)
+        return None
+    if source.cursor is not None and not is_usable_cursor(record.cursor):
+        left_out.add(f"has a {source.cursor!r} that nothing can come after, and was left out", position)
+        return None
+    return {
+        "id": hashlib.sha256(f"{source.name}\0{table.uri}\0{position}".encode("utf-8", "replace")).hexdigest()[:24],
+        "position": position,
+        "cursor": "" if source.cursor is None else cursor_text(record.cursor),
+        "modified_at": time_of(record.cursor),
+        "content_hash": digest,
+        "values": encoded.decode(),
+    }
+
+
+def _position(source: SourceSettings, record: Record, number: int, digest: str) -> str:
+    """Where the record is found again; without a key its content is part of that, since rows may share a cursor."""
+    if record.key:
+        return f"row={record.key}"
+    if source.cursor is not None:
+        return f"{source.cursor}={text_of(record.cursor)},sha256={digest[:12]}"
+    return f"row={number}"
+
+
+# --- documents ----------------------------------------------------------------------------------------------------
+
+
+def _documents(source: SourceSettings, table: Table, rows: Iterator[RecordRow]) -> Iterator[dict[str, Any]]:
+    current: list[RecordRow] = []
+
+    def told() -> Iterator[tables.Record]:
+        for number, row in enumerate(rows, 1):
+            current[:] = [row]  # `pieces` makes one piece of each record before it asks for the next
+            yield tables.Record(number, json.loads(row["values"]), row["values"].encode())
+
+    shape = tables.TableShape(_shaped(source), table.uri, table.name)
+    for piece in tables.pieces(told(), shape):
+        if piece.text.strip():
+            yield _document(source, table, current[0], piece)
+
+
+def _shaped(source: SourceSettings) -> SourceSettings:
+    """Conversations name their columns themselves: what was asked, answered and corrected."""
+    if source.url != FEEDBACK:
+        return source
+    from tulou.data.collect.databases.feedback import LABEL, SUBJECT, TEXT
+
+    columns: Mapping[str, Any] = {
+        "text": source.text or TEXT,
+        "label": source.label or LABEL,
+        "subject_id": source.subject_id or SUBJECT,
+    }
+    return source.model_copy(update=columns)
+
+
+def _document(source: SourceSettings, table: Table, row: RecordRow, piece: Piece) -> dict[str, Any]:
+    return {
+        "id": row["id"],
+        "source": source.name,
+        "uri": table.uri,
+        "position": row["position"],
+        "media_type": MEDIA_TYPE,
+        "title": piece.title,
+        "text": piece.text,
+        "language": detect(piece.text),
+        "label": piece.label,
+        "subject_id": piece.subject_id,
+        "content_hash": row["content_hash"],
+        "modified_at": row["modified_at"],
+    }
