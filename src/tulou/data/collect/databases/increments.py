@@ -67,6 +67,7 @@ class Increments:
         count = 0
         while part := self._write(fresh):
             count += part
+        self._remove_uncommitted()  # those of another identity, which the commit let go of
         return count
 
     def newest(self) -> Iterator[RecordRow]:
