@@ -113,6 +113,7 @@ def _clean(project: Project, source: SourceSettings) -> Stage:
                 context.out,
                 settings,
                 context.progress,
+                project=project.folder,
                 token_key=project.secret("token") if wants_tokens else None,
                 speaks_for_itself=not source.text,
                 engine=engine,
@@ -125,8 +126,19 @@ def _clean(project: Project, source: SourceSettings) -> Stage:
         run=run,
         inputs=(upstream,),
         settings={**settings.model_dump(), "speaks_for_itself": not source.text},
+        raw=lambda: _files_digest(project, settings.sensitive_words, settings.forbidden_words),
         code=("tulou.data.clean", "tulou.data.kernels", "tulou.data.language", "tulou.data.parquet"),
     )
+
+
+def _files_digest(project: Project, *paths: str) -> str:
+    """Digest of the files at `paths`; one that is missing is reported by the stage that reads it."""
+    digest = hashlib.sha256()
+    for path in paths:
+        found = project.folder / path
+        digest.update(found.read_bytes() if path and found.is_file() else b"")
+        digest.update(b"\0")
+    return digest.hexdigest()
 
 
 def _store(project: Project) -> Stage:

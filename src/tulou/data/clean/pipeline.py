@@ -34,6 +34,7 @@ def clean(
     settings: CleanSettings,
     progress: Progress,
     *,
+    project: Path = Path(),
     token_key: bytes | None = None,
     speaks_for_itself: bool = True,
     engine: Engine | None = None,
@@ -43,8 +44,9 @@ def clean(
 
     Returns counts of records in, kept, and dropped or changed by "step.rule", with a few examples each, and what each
     step took. `token_key` is wanted only where a kind of sensitive data is to be tokenized; without it that raises
-    `SettingsError`. `speaks_for_itself` says that rows of tables have no text columns of their own; such short rows are
-    not compared with each other. Without an `engine` the work is done in this process.
+    `SettingsError`. Paths in `settings` are relative to `project`. `speaks_for_itself` says that rows of tables have no
+    text columns of their own; such short rows are not compared with each other. Without an `engine` the work is done
+    in this process.
     """
     home = scratch or out / "scratch"
     out.mkdir(parents=True, exist_ok=True)
@@ -58,6 +60,7 @@ def clean(
             pieces=pieces,
             folder=home / f"shard-{number:05d}",
             out=out,
+            project=project,
             settings=settings,
             is_labelled=is_labelled,
             speaks_for_itself=speaks_for_itself and not is_labelled,

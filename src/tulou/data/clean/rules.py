@@ -6,48 +6,86 @@ Copies are not among these steps: they are found among all records, when these s
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 
 from tulou.core.settings import CleanSettings
 from tulou.data.clean.characters import collapse_space, fold_characters
 from tulou.data.clean.encoding import repair
 from tulou.data.clean.markup import strip_markup
 from tulou.data.clean.quality import advertising, empty, quality
-from tulou.data.clean.record import Look, Mask, Step, Wake, judging, rewriting
-from tulou.data.clean.sensitive import find_sensitive, kinds_to_drop, protect
+from tulou.data.clean.record import Decision, Look, Mask, Step, Wake, judging, rewriting
+from tulou.data.clean.sensitive import Guard, build_guard
 from tulou.data.kernels.survey import Count, Survey, Trait, survey
 
-Steps = list[tuple[str, Step]]
+WAITS_FOR = {
+    "encoding": Trait.LATIN1 | Trait.RARE_HAN | Trait.INVISIBLE,
+    "markup": Trait.ANGLE | Trait.AMPERSAND,
+    "characters": Trait.INVISIBLE | Trait.FOLDABLE,
+    "space": Trait.SPACING,
+}
+"""The traits without one of which a rewriting step changes nothing."""
 
 
-def build_steps(
-    settings: CleanSettings, is_labelled: bool, token_key: bytes | None = None, look: Look = survey
-) -> Steps:
-    """The steps that look at one record at a time."""
+@dataclass(frozen=True)
+class Rules:
+    steps: list[tuple[str, Step]]
+    redact: Callable[[str], str]  # for texts that people look at
+
+
+def build_rules(
+    settings: CleanSettings,
+    project: Path,
+    *,
+    is_labelled: bool,
+    token_key: bytes | None = None,
+    look: Look = survey,
+) -> Rules:
+    """The steps that look at one record at a time; paths in `settings` are relative to the folder `project`.
+
+    Raises `SettingsError` for a word list or recogniser that cannot be loaded.
+    """
+    guard = build_guard(settings, token_key, project)
+    sensitive = _traits_of(guard)
     rewrite = partial(rewriting, look=look)
     steps = [
-        ("encoding", rewrite("encoding", repair, Trait.LATIN1 | Trait.RARE_HAN)),
-        ("markup", rewrite("markup", strip_markup, Trait.ANGLE | Trait.AMPERSAND)),
-        ("characters", rewrite("characters", fold_characters, Trait.INVISIBLE | Trait.FOLDABLE)),
-        ("space", rewrite("space", collapse_space, Trait.SPACING)),
+        ("encoding", rewrite("encoding", repair, WAITS_FOR["encoding"])),
+        ("markup", rewrite("markup", strip_markup, WAITS_FOR["markup"])),
+        ("characters", rewrite("characters", fold_characters, WAITS_FOR["characters"])),
+        ("space", rewrite("space", collapse_space, WAITS_FOR["space"])),
         ("empty", judging("empty", empty, _is_blank)),
-        ("sensitive", judging("sensitive", _dropping(kinds_to_drop(settings.sensitive)), _has(_SENSITIVE))),
-        ("sensitive", rewrite("sensitive", protect(settings.sensitive, token_key), _SENSITIVE)),
+        ("sensitive", _asked_together(guard, rewrite("sensitive", guard.rewrite, sensitive))),
         ("quality", judging("quality", quality(settings), _may_be_poor(settings))),
     ]
+    if guard.drops:
+        steps.insert(-2, ("sensitive records", _asked_together(guard, judging("sensitive", guard.judge))))
     if is_labelled:
         steps.append(("spam", judging("spam", advertising)))
-    return [(name, step) for name, step in steps if name not in settings.off]
+    return Rules([(name, step) for name, step in steps if name.partition(" ")[0] not in settings.off], guard.redact)
 
 
-_SENSITIVE = Trait.DIGITS | Trait.AT
+def _traits_of(guard: Guard) -> Trait | None:
+    """None where every text has to be looked at."""
+    if "ALWAYS" in guard.traits:
+        return None
+    return Trait(sum(Trait[name] for name in guard.traits))
 
 
-def _has(traits: Trait) -> Wake:
-    return lambda seen: (seen.traits & np.uint32(traits)) != 0
+def _asked_together(guard: Guard, step: Step) -> Step:
+    """Recognisers at a URL are asked about a whole batch at a time."""
+    if not guard.is_remote:
+        return step
+
+    def run(batch: pa.RecordBatch) -> tuple[pa.RecordBatch, list[Decision]]:
+        guard.prepare(text for name in ("text", "title") for text in batch.column(name).to_pylist())
+        return step(batch)
+
+    return run
 
 
 def _is_blank(seen: Survey) -> Mask:
@@ -64,13 +102,3 @@ def _may_be_poor(settings: CleanSettings) -> Wake:
         return is_short | is_odd | ((seen.traits & np.uint32(Trait.REPEATED | Trait.LINES)) != 0)
 
     return wake
-
-
-def _dropping(kinds: set[str]) -> Any:
-    def judge(row: dict[str, Any]) -> tuple[str, str | None] | None:
-        if not kinds:
-            return None
-        found = [kind for _, _, kind in find_sensitive(row["text"]) if kind in kinds]
-        return (found[0], None) if found else None
-
-    return judge

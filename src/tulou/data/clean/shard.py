@@ -10,7 +10,7 @@ import os
 import shutil
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from pathlib import Path
@@ -35,8 +35,7 @@ from tulou.data.clean.record import (
     with_survey,
     without_survey,
 )
-from tulou.data.clean.rules import Steps, build_steps
-from tulou.data.clean.sensitive import redact
+from tulou.data.clean.rules import Rules, build_rules
 from tulou.data.kernels.fingerprint import Unit, fingerprint, rows_per_band
 from tulou.data.kernels.survey import Count, survey
 from tulou.data.parquet import open_writer
@@ -59,6 +58,7 @@ class Shard:
     pieces: tuple[tuple[str, tuple[int, ...]], ...]  # Parquet file and the numbers of its row groups
     folder: Path  # of its own results
     out: Path  # of the whole source
+    project: Path  # that paths in the settings are relative to
     settings: CleanSettings
     is_labelled: bool
     speaks_for_itself: bool  # rows of tables are "column: value"
@@ -78,6 +78,7 @@ def prepare(shard: Shard) -> int:
     shutil.rmtree(partial_folder, ignore_errors=True)
     partial_folder.mkdir(parents=True)
     look = partial(survey, is_compiled=shard.is_compiled)
+    rules = _rules(shard)
     tally = Tally()
     marks: list[dict[str, NDArray[Any]]] = []
     with (
@@ -90,9 +91,9 @@ def prepare(shard: Shard) -> int:
             started = time.perf_counter()
             surveyed = with_survey(batch, look)
             tally.add("survey", batch.num_rows, batch.num_rows, time.perf_counter() - started)
-            for name, step in _steps(shard):
+            for name, step in rules.steps:
                 surveyed = tally.run(name, step, surveyed)
-            tally.write_decisions(decided)
+            tally.write_decisions(decided, rules.redact)
             started = time.perf_counter()
             kept = without_survey(surveyed)
             documents.write_batch(kept)
@@ -122,7 +123,7 @@ def finish(shard: Shard) -> dict[str, Any]:
             out.write_table(kept)
         with open_writer(shard.out / f"decisions-{shard.number:05d}.parquet", DECISION) as out:
             out.write_table(pq.read_table(shard.folder / DECISIONS))
-            tally.write_decisions(out)
+            tally.write_decisions(out, _rules(shard).redact)
         lengths = np.histogram(pc.utf8_length(kept.column("text")).to_numpy(), LENGTH_EDGES)[0]
         languages = {row["values"]: row["counts"] for row in pc.value_counts(kept.column("language")).to_pylist()}
         tally.kept = kept.num_rows
@@ -159,7 +160,7 @@ class Tally:
         for place, more in enumerate((rows_in, rows_out, seconds)):
             known[place] += more
 
-    def write_decisions(self, writer: pq.ParquetWriter) -> None:
+    def write_decisions(self, writer: pq.ParquetWriter, redact: Callable[[str], str]) -> None:
         started = time.perf_counter()
         rows = decision_rows(self.waiting, redact)
         self.waiting = []
@@ -184,15 +185,22 @@ class Tally:
         }
 
 
-def _steps(shard: Shard) -> Steps:
-    return _built_steps(shard.settings.model_dump_json(), shard.is_labelled, shard.is_compiled, shard.token_key)
+def _rules(shard: Shard) -> Rules:
+    return _built_rules(
+        shard.settings.model_dump_json(), shard.project, shard.is_labelled, shard.is_compiled, shard.token_key
+    )
 
 
 @lru_cache(maxsize=4)
-def _built_steps(settings: str, is_labelled: bool, is_compiled: bool, token_key: bytes | None) -> Steps:
+def _built_rules(settings: str, project: Path, is_labelled: bool, is_compiled: bool, token_key: bytes | None) -> Rules:
     """Made once a process: word lists and expressions take a while to compile."""
-    look = partial(survey, is_compiled=is_compiled)
-    return build_steps(CleanSettings.model_validate_json(settings), is_labelled, token_key, look)
+    return build_rules(
+        CleanSettings.model_validate_json(settings),
+        project,
+        is_labelled=is_labelled,
+        token_key=token_key,
+        look=partial(survey, is_compiled=is_compiled),
+    )
 
 
 def _read(shard: Shard) -> Iterator[pa.RecordBatch]:

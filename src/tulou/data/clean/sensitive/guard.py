@@ -66,6 +66,11 @@ class Guard:
         return _ANY if ALWAYS in needs else needs
 
     @property
+    def is_remote(self) -> bool:
+        """Whether it pays to `prepare` many texts at a time."""
+        return bool(self._remote)
+
+    @property
     def drops(self) -> bool:
         """Whether `judge` can drop anything."""
         return "drop" in self._actions.values()

@@ -1,0 +1,40 @@
+"""A rule changes nothing in a text without the traits that it waits for, so it need not be asked."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+
+from tests.data.test_kernels import TEXTS
+from tulou.data.clean.characters import collapse_space, fold_characters
+from tulou.data.clean.encoding import repair
+from tulou.data.clean.markup import strip_markup
+from tulou.data.clean.record import Rewrite
+from tulou.data.clean.rules import WAITS_FOR
+from tulou.data.kernels.survey import survey_one
+
+
+def check(name: str, rewrite: Rewrite, text: str) -> None:
+    traits, _ = survey_one(text)
+    if not traits & WAITS_FOR[name]:
+        assert rewrite(text) == (text, [])
+
+
+@settings(max_examples=1000, deadline=None)
+@given(TEXTS)
+def test_texts_without_the_traits_are_left_alone(text: str) -> None:
+    for name, rewrite in (
+        ("encoding", repair),
+        ("markup", strip_markup),
+        ("characters", fold_characters),
+        ("space", collapse_space),
+    ):
+        check(name, rewrite, text)
+
+
+def test_no_single_character_is_folded_without_its_trait() -> None:
+    waited = WAITS_FOR["characters"]
+    for code in range(0x20000):
+        if not 0xD800 <= code < 0xE000:
+            for text in (chr(code), f"a{chr(code)}", f"中{chr(code)}b"):
+                if fold_characters(text) != (text, []):
+                    assert survey_one(text)[0] & waited, hex(code)
