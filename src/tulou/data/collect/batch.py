@@ -18,10 +18,7 @@ from tulou.data.language import detect
 
 _BATCH_ROWS = 4096
 _BATCH_CHARS = 4_000_000
-_FEW_ROWS = 512  # for fewer, loading the compiled survey takes longer than looking at each text
-
-Languages = Callable[[pa.StringArray], list[str]]
-"""Texts to "zh", "en" or "other"."""
+_FEW_ROWS = 512  # for fewer, loading Numba takes longer than looking at each text
 
 
 def document_batches(
@@ -43,29 +40,34 @@ def document_batch(
     pieces: Sequence[Piece], file: SourceFile, source: str, file_hash: Callable[[], str]
 ) -> pa.RecordBatch:
     positions, titles, texts, labels, subjects, hashes, media_types, times = zip(*pieces, strict=True)
+    count = len(pieces)
     place = f"{source}\0{file.uri}\0".encode()
     sha256 = hashlib.sha256
     text_column = _strings(texts)
     columns = {
-        "id": [sha256(place + position.encode("utf-8", "replace")).hexdigest()[:24] for position in positions],
-        "source": [source] * len(pieces),
-        "uri": [file.uri] * len(pieces),
-        "position": positions,
-        "media_type": [media_type or file.media_type for media_type in media_types],
-        "title": titles,
+        "id": _strings([sha256(place + _bytes(position)).hexdigest()[:24] for position in positions]),
+        "source": pa.repeat(source, count),
+        "uri": pa.repeat(file.uri, count),
+        "position": _strings(positions),
+        "media_type": _with_default(media_types, file.media_type),
+        "title": _strings(titles),
         "text": text_column,
         "language": languages(text_column),
-        "label": labels,
-        "subject_id": subjects,
-        "content_hash": [digest or file_hash() for digest in hashes],
-        "modified_at": [time or file.modified_at for time in times],
+        "label": _strings(labels),
+        "subject_id": _strings(subjects),
+        "content_hash": _with_default(hashes, None if all(hashes) else file_hash()),
+        "modified_at": _with_default(times, file.modified_at),
     }
-    arrays = [_strings(columns[name]) for name in DOCUMENT.names]
-    return pa.RecordBatch.from_arrays(arrays, schema=DOCUMENT)
+    return pa.RecordBatch.from_arrays([columns[name] for name in DOCUMENT.names], schema=DOCUMENT)
 
 
-def languages(texts: pa.StringArray) -> list[str]:
-    return [detect(text) for text in texts.to_pylist()]
+def languages(texts: pa.StringArray) -> pa.StringArray:
+    """ "zh", "en" or "other" for each; a handful is not worth loading the compiled count for."""
+    if len(texts) < _FEW_ROWS:
+        return pa.array([detect(text) for text in texts.to_pylist()], pa.string())
+    from tulou.data.kernels.scripts import languages as compiled
+
+    return compiled(texts)
 
 
 def _groups(pieces: Iterable[Piece]) -> Iterator[list[Piece]]:
@@ -81,13 +83,19 @@ def _groups(pieces: Iterable[Piece]) -> Iterator[list[Piece]]:
         yield group
 
 
-def _strings(values: pa.StringArray | Sequence[str | None]) -> pa.StringArray:
-    if isinstance(values, pa.StringArray):
-        return values
+def _with_default(values: Sequence[str | None], default: str | None) -> pa.StringArray:
+    return _strings([value or default for value in values]) if any(values) else pa.repeat(default, len(values))
+
+
+def _strings(values: Sequence[str | None]) -> pa.StringArray:
     try:
         return pa.array(values, pa.string())
     except UnicodeEncodeError:
         return pa.array([value and _whole(value) for value in values], pa.string())
+
+
+def _bytes(position: str) -> bytes:
+    return position.encode("utf-8", errors="replace")
 
 
 def _whole(text: str) -> str:

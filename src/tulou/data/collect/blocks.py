@@ -23,10 +23,11 @@ class NotPlainError(Exception):
         self.lines = lines
 
 
-def plain_blocks(path: Path, block_bytes: int = _BLOCK_BYTES) -> Iterator[bytes]:
+def plain_blocks(path: Path, *, is_checked: bool = True, block_bytes: int = _BLOCK_BYTES) -> Iterator[bytes]:
     """Stretches of the file that end with a line's end (the last one perhaps not), each valid UTF-8, without a mark.
 
-    Raises `NotPlainError` before the first that is not, and `DataError` where the file is not text at all.
+    Raises `NotPlainError` before the first that is not, and `DataError` where the file is not text at all. Without
+    `is_checked` the caller finds out by itself what is not UTF-8.
     """
     if careful.detect_encoding(path) not in ("utf-8", "utf-8-sig"):
         raise NotPlainError(0)
@@ -41,10 +42,10 @@ def plain_blocks(path: Path, block_bytes: int = _BLOCK_BYTES) -> Iterator[bytes]
             if len(rest) > careful.MAX_LINE_BYTES:
                 raise NotPlainError(lines)
             if block:
-                yield _plain(block, lines)
+                yield _plain(block, lines, is_checked)
                 lines += block.count(b"\n")
     if rest:
-        yield _plain(rest, lines)
+        yield _plain(rest, lines, is_checked)
 
 
 def careful_lines(path: Path, after: int) -> Iterator[careful.Line]:
@@ -52,14 +53,14 @@ def careful_lines(path: Path, after: int) -> Iterator[careful.Line]:
     return dropwhile(lambda line: line.number <= after, careful.read_lines(path))
 
 
-def _plain(block: bytes, lines: int) -> bytes:
+def _plain(block: bytes, lines: int, is_checked: bool) -> bytes:
     start = 0
     while start < len(block):  # hop from line end to line end, as far as a line may reach
         end = block.rfind(b"\n", start, start + careful.MAX_LINE_BYTES + 1)
         if end < 0 and len(block) - start > careful.MAX_LINE_BYTES:
             raise NotPlainError(lines)
         start = len(block) if end < 0 else end + 1
-    if not block.isascii():
+    if is_checked and not block.isascii():
         try:
             block.decode()
         except UnicodeDecodeError:

@@ -50,7 +50,6 @@ _TITLES = {
 _PROSE = {"answer", "body", "content", "text", "description", "答案", "回答", "正文", "内容", "说明", "描述"}
 _TITLE_CHARS = 80
 _CHECKED_ROWS = 1000  # by then every column has shown itself; fail before hours of work
-_MAX_DEPTH = 60  # of nested objects and lists; a record of a real system has ten
 _PARQUET_ROWS = 2048
 
 
@@ -163,9 +162,11 @@ def _joined(values: Sequence[str], shape: TableShape) -> tuple[str, str]:
 
 
 def _short(title: str) -> str:
-    """At most `_TITLE_CHARS` of a title, on one line, without splitting all of a long text for it."""
-    short = " ".join(title[: 3 * _TITLE_CHARS].split())
-    return (short if len(short) >= _TITLE_CHARS else " ".join(title.split()))[:_TITLE_CHARS]
+    """At most `_TITLE_CHARS` of a title, on one line; a long text is not split up for it where that changes nothing."""
+    head = title[:_TITLE_CHARS]
+    if head.isprintable() and "  " not in head:  # of white space only the space is printable
+        return head
+    return " ".join(title.split())[:_TITLE_CHARS]
 
 
 def _told(row: Row, shape: TableShape) -> tuple[str, str]:
@@ -246,14 +247,14 @@ def _named_jsonl(path: Path, shape: TableShape, refuse: Refuse) -> Iterator[tupl
     take = _taker(shape)
     number = 0
     try:
-        for block in plain_blocks(path):
+        for block in plain_blocks(path, is_checked=False):  # every string is checked when it is decoded
             for raw in block.removesuffix(b"\n").split(b"\n"):
                 number += 1
                 raw = raw.removesuffix(b"\r")
                 piece = take(number, raw)
                 if piece is not None:
                     yield piece, None
-                elif (record := _json_record(number, raw.decode(), refuse)) is not None:
+                elif (record := _json_record(number, _decoded(raw, number), refuse)) is not None:
                     yield _piece(record, shape), record.row
     except NotPlainError as err:
         for line in _within_limit(careful_lines(path, after=err.lines), refuse):
@@ -265,28 +266,31 @@ def _taker(shape: TableShape) -> Callable[[int, bytes], Piece | None]:
     """Makes a piece from a raw JSON line; None where it is not an object whose wanted columns are all there as text."""
     decode = msgspec.json.Decoder().decode
     texts, label, subject = shape.source.text, shape.source.label, shape.source.subject_id
-    sha256, prefix = hashlib.sha256, shape.prefix
-
-    def text_of(value: Any) -> str:
-        if type(value) is str:
-            return value
-        if value is None:
-            return ""
-        raise TypeError
+    wanted, prefix, sha256 = shape.wanted, shape.prefix, hashlib.sha256
+    allowed = (str, type(None))
 
     def take(number: int, raw: bytes) -> Piece | None:
-        if raw.count(b"{") + raw.count(b"[") > _MAX_DEPTH:
-            return None
         try:
-            value = decode(raw)
-            title, text = _joined([text_of(value[column]) for column in texts], shape)
-            told = text_of(value[label]).strip() or None if label else None
-            person = text_of(value[subject]).strip() or None if subject else None
-        except (ValueError, TypeError, KeyError, RecursionError):  # ValueError: msgspec.DecodeError is one
+            row = decode(raw)
+            values = {column: row[column] for column in wanted}
+        except (ValueError, TypeError, LookupError, RecursionError):  # msgspec.DecodeError is a ValueError
             return None
+        for value in values.values():
+            if type(value) not in allowed:
+                return None
+        title, text = _joined([values[column] or "" for column in texts], shape)
+        told = (values[label] or "").strip() or None if label else None
+        person = (values[subject] or "").strip() or None if subject else None
         return Piece(f"{prefix}row={number}", _short(title), text, told, person, sha256(raw).hexdigest())
 
     return take
+
+
+def _decoded(raw: bytes, number: int) -> str:
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        raise NotPlainError(number - 1) from None
 
 
 def _jsonl_records(path: Path, refuse: Refuse) -> Iterator[Record]:
@@ -309,19 +313,21 @@ def _json_record(number: int, text: str, refuse: Refuse) -> Record | None:
 
 
 def _object_record(number: int, value: Any, raw: bytes, place: str, refuse: Refuse) -> Record | None:
-    if not isinstance(value, dict):
-        refuse(f"{place} is {type(value).__name__}, not an object")
-        return None
-    if _is_deeper(value, _MAX_DEPTH):
-        refuse(f"{place} is nested more than {_MAX_DEPTH} deep and was left out")
-        return None
-    return Record(number, _flat(value), raw)
+    if isinstance(value, dict):
+        return Record(number, _flat(value), raw)
+    refuse(f"{place} is {type(value).__name__}, not an object")
+    return None
 
 
 def _json_records(path: Path, refuse: Refuse) -> Iterator[Record]:
     for number, item in enumerate(_json_items(path, refuse), 1):
-        raw = _bytes(json.dumps(item, ensure_ascii=False, sort_keys=True, default=str)) if _is_shallow(item) else b""
-        record = _object_record(number, item, raw, f"item {number}", refuse)
+        place = f"item {number}"
+        try:
+            raw = _bytes(json.dumps(item, ensure_ascii=False, sort_keys=True, default=str))
+        except RecursionError as err:
+            refuse(f"{place} cannot be read: {_why(err)}")
+            continue
+        record = _object_record(number, item, raw, place, refuse)
         if record is not None:
             yield record
 
@@ -345,45 +351,28 @@ def _why(err: Exception) -> str:
     return "it is nested too deep" if isinstance(err, RecursionError) else str(err)
 
 
-def _is_shallow(value: Any) -> bool:
-    return not _is_deeper(value, _MAX_DEPTH)
-
-
-def _is_deeper(value: Any, limit: int) -> bool:
-    level = [value]
-    for _ in range(limit + 1):
-        level = [
-            part
-            for item in level
-            if isinstance(item, (dict, list))
-            for part in (item.values() if isinstance(item, dict) else item)
-            if isinstance(part, (dict, list))
-        ]
-        if not level:
-            return False
-    return True
-
-
-def _flat(value: dict[str, Any], prefix: str = "") -> Row:
-    """Nested objects as dotted columns, lists joined by commas. The depth was bounded before."""
+def _flat(value: dict[str, Any]) -> Row:
+    """Nested objects as dotted columns, lists joined by commas."""
     row: Row = {}
-    for key, item in value.items():
-        name = f"{prefix}{key}"
+    waiting = [("", value)]
+    while waiting:  # and no recursion: a line may hold a thousand objects within each other
+        prefix, item = waiting.pop()
         if isinstance(item, dict):
-            row.update(_flat(item, f"{name}."))
+            waiting.extend((f"{prefix}.{key}" if prefix else str(key), part) for key, part in reversed(item.items()))
         else:
-            row[name] = _plain(item)
+            row[prefix] = _plain(item)
     return row
 
 
 def _plain(value: Any) -> str:
     if value is None:
         return ""
-    if isinstance(value, list):
-        return ", ".join(str(part) for part in value)
     if isinstance(value, bytes):
         return value.decode("utf-8", errors="replace")
-    return str(value)
+    try:
+        return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    except (RecursionError, ValueError):  # lists a thousand deep; numbers of thousands of digits
+        return ""
 
 
 # --- parquet ----------------------------------------------------------------------------------------------------
