@@ -172,8 +172,9 @@ def _mail(file: SourceFile, desk: _Desk, refuse: Refuse, mails: int) -> Iterator
     person = message.person(desk.source.subject_id)
     for piece in message.pieces(file_title(file.path), _page_text(message.html, file, desk, refuse)):
         yield piece._replace(subject_id=person, modified_at=message.sent_at)
+    inside = replace(desk, source=desk.source.model_copy(update={"subject_id": None})) if person else desk
     for name, content in message.attachments:
-        for piece in _attachment(file, name, content, desk, refuse, mails):
+        for piece in _attachment(file, name, content, inside, refuse, mails):
             position = ",".join(filter(None, (f"attachment={name}", piece.position)))
             yield piece._replace(
                 position=position,

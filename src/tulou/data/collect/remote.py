@@ -13,6 +13,7 @@ import shutil
 import socket
 import tempfile
 import threading
+from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -142,8 +143,8 @@ def _connect(url: str, source: str, project: Path) -> _Server:
     secrets: list[str] = []
     for link in url.split("::"):
         scheme = link.partition("://")[0] if "://" in link else ""
-        if scheme in _ELSEWHERE:
-            raise DataError(f"source {source!r}: {scheme}:// is not read, name the files themselves")
+        if (scheme or link) in _ELSEWHERE:
+            raise DataError(f"source {source!r}: {scheme or link}:: is not read; name the files themselves")
         if scheme in ("", "file", "local") and (link != url):
             links.append(f"file://{project.resolve() / confined_pattern(link, source, project)}")
             continue
@@ -200,7 +201,8 @@ def _options(scheme: str, user: str, password: str) -> dict[str, Any]:
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_S, sock_read=_STALLED_S)
         client: dict[str, Any] = {"timeout": timeout, "trust_env": True}
         if user:
-            client["auth"] = aiohttp.BasicAuth(user, password)
+            token = b64encode(f"{user}:{password}".encode()).decode()
+            client["headers"] = {"Authorization": f"Basic {token}"}
         return {"client_kwargs": client, "skip_instance_cache": True, "use_listings_cache": False}
     if scheme in _PORTS and user:
         return {"user": user} if scheme == "webhdfs" else {"username": user, "password": password}
