@@ -8,9 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tulou.data.kernels import characters
 from tulou.data.kernels.clusters import clusters_of, roots, unite
 from tulou.data.kernels.fingerprint import Unit, fingerprint, rows_per_band, shingle_hashes, similarities
-from tulou.data.kernels.survey import survey
+from tulou.data.kernels.survey import languages, survey
+from tulou.data.language import detect
 
 # Characters on which the rules turn, besides any character at all.
 _LETTERS = "aZ09 \t\n\r’-<&@|.,:_，。！（中国嘅錢ÀßÿカОтは한"
@@ -84,3 +86,16 @@ def test_pairs_at_the_threshold_share_a_band(unit: Unit) -> None:
     meets = (bands[:300] == bands[300:]).any(axis=1)
     assert (alike >= 0.8).sum() > 200
     assert meets[alike >= 0.8].mean() > 0.99
+
+
+def test_tables_say_what_the_references_say() -> None:
+    codes = [code for code in range(characters.TABLE_SIZE) if not 0xD800 <= code < 0xE000]
+    kinds, folded = characters.kinds(), characters.folded()
+    assert [code for code in codes if kinds[code] != characters.kind_of(chr(code))] == []
+    assert [code for code in codes if folded[code] != ord(characters.fold(chr(code)))] == []
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.lists(TEXTS, max_size=5))
+def test_languages_are_told_from_counts_as_from_texts(texts: list[str]) -> None:
+    assert languages(survey(pa.array(texts, pa.string())).counts).to_pylist() == [detect(text) for text in texts]

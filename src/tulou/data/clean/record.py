@@ -14,9 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from tulou.core.types import DOCUMENT
-from tulou.data.kernels.survey import Count, Survey, Trait, survey
-from tulou.data.language import detect
+from tulou.core.types import DECISION, DOCUMENT
+from tulou.data.kernels.survey import Count, Survey, Trait, languages, survey
 
 _DECISION_CHARS = 400  # of a text before and after, around what was changed
 _CONTEXT_CHARS = 80  # of them before the first difference
@@ -146,8 +145,7 @@ def _replaced(batch: pa.RecordBatch, texts: Changes, titles: Changes, look: Look
         anew = look(after)
         traits[rows], counts[rows] = anew.traits, anew.counts
         columns["text"] = _with(columns["text"], rows, after)
-        languages = pa.array([detect(change[1]) for change in texts.values()], pa.string())
-        columns["language"] = _with(columns["language"], rows, languages)
+        columns["language"] = _with(columns["language"], rows, languages(anew.counts))
         columns["traits"], columns["counts"] = pa.array(traits), _counts_array(counts)
     if titles:
         rows = np.fromiter(titles, dtype=np.int64)
@@ -182,19 +180,33 @@ def _changes(batch: pa.RecordBatch, step: str, texts: Changes, titles: Changes) 
     return decisions
 
 
-def decision_rows(decisions: Sequence[Decision], redact: Callable[[str], str]) -> list[dict[str, Any]]:
-    """Rows of DECISION: the texts cut around what was changed, with no sensitive value to be read in them."""
-    rows = []
-    for decision in decisions:
+def decision_batch(decisions: Sequence[Decision], redact: Callable[[str], str]) -> pa.RecordBatch:
+    """DECISION rows: the texts cut around what was changed, with no sensitive value to be read in them."""
+    shown = _Excerpts(redact)
+    pairs = [shown(decision) for decision in decisions]
+    columns = [list(column) for column in zip(*decisions, strict=True)][:6] if decisions else [[]] * 6
+    columns += [[pair[0] for pair in pairs], [pair[1] for pair in pairs]]
+    return pa.RecordBatch.from_arrays([pa.array(column, pa.string()) for column in columns], schema=DECISION)
+
+
+class _Excerpts:
+    """The texts before and after as people may see them; one pair often serves several rules."""
+
+    def __init__(self, redact: Callable[[str], str]) -> None:
+        self._redact = redact
+        self._last: tuple[Decision, tuple[str | None, str | None]] | None = None
+
+    def __call__(self, decision: Decision) -> tuple[str | None, str | None]:
+        if self._last and self._last[0].before is decision.before and self._last[0].after is decision.after:
+            return self._last[1]
         before, after = decision.before, decision.after
+        start = 0
         if before is not None and after is not None and decision.action == "changed":
             start = first_difference(before, after, _CONTEXT_CHARS)
-            after = _excerpt(after, start, redact)
-        else:
-            start = 0
-        before = _excerpt(before, start, redact) if before is not None else None
-        rows.append({**decision._asdict(), "before": before, "after": after})
-    return rows
+            after = _excerpt(after, start, self._redact)
+        pair = _excerpt(before, start, self._redact) if before is not None else None, after
+        self._last = decision, pair
+        return pair
 
 
 def _excerpt(text: str, start: int, redact: Callable[[str], str]) -> str:

@@ -29,7 +29,7 @@ from tulou.data.clean.copies import BANDS, COPIES, DOCUMENTS, MARKS
 from tulou.data.clean.record import (
     Decision,
     Step,
-    decision_rows,
+    decision_batch,
     first_difference,
     survey_of,
     with_survey,
@@ -162,17 +162,17 @@ class Tally:
 
     def write_decisions(self, writer: pq.ParquetWriter, redact: Callable[[str], str]) -> None:
         started = time.perf_counter()
-        rows = decision_rows(self.waiting, redact)
-        self.waiting = []
-        for row in rows:
-            rule = f"{row['step']}.{row['rule']}"
-            counts = self.dropped if row["action"] == "dropped" else self.changed
+        batch = decision_batch(self.waiting, redact)
+        for place, decision in enumerate(self.waiting):
+            rule = f"{decision.step}.{decision.rule}"
+            counts = self.dropped if decision.action == "dropped" else self.changed
             counts[rule] += 1
             if counts[rule] <= EXAMPLES_PER_RULE:
-                self.examples.append(_example(row))
-        if rows:
-            writer.write_batch(pa.RecordBatch.from_pylist(rows, schema=DECISION))
-        self.add("decisions", len(rows), len(rows), time.perf_counter() - started)
+                self.examples.append(_example(batch.slice(place, 1).to_pylist()[0]))
+        self.waiting = []
+        if batch.num_rows:
+            writer.write_batch(batch)
+        self.add("decisions", batch.num_rows, batch.num_rows, time.perf_counter() - started)
 
     def summary(self) -> dict[str, Any]:
         return {

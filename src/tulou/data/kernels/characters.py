@@ -7,6 +7,7 @@ characters, which one entry serves.
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Iterable
 from functools import cache
 
 import numpy as np
@@ -28,27 +29,61 @@ CHINESE_MARK = 1024  # Chinese punctuation that no space should stand beside
 ODD_SPACE = 2048  # a space other than U+0020
 ALONE = 4096  # a character that is a word by itself: Han, kana, Hangul
 
-_ABOVE_BASE = FOLDABLE  # compatibility ideographs lie there
-
-
+_BEYOND = HAN_BEYOND | SUSPECT
+_RANGES = (  # first, last, bits; they may overlap
+    (0x00, 0x08, INVISIBLE),
+    (0x0B, 0x0C, INVISIBLE),
+    (0x0E, 0x1F, INVISIBLE),
+    (0x7F, 0x9F, INVISIBLE),
+    (0xAD, 0xAD, INVISIBLE),  # soft hyphen
+    (0x200B, 0x200F, INVISIBLE),  # zero width, direction
+    (0x202A, 0x202E, INVISIBLE),
+    (0x2060, 0x2064, INVISIBLE),
+    (0xFEFF, 0xFEFF, INVISIBLE),
+    (0xFFFE, 0xFFFE, INVISIBLE),
+    (0x09, 0x09, SPACE | ODD_SPACE),
+    (0x20, 0x20, SPACE),
+    (0xA0, 0xA0, SPACE | ODD_SPACE),
+    (0x1680, 0x1680, SPACE | ODD_SPACE),
+    (0x2000, 0x200A, SPACE | ODD_SPACE),
+    (0x202F, 0x202F, SPACE | ODD_SPACE),
+    (0x205F, 0x205F, SPACE | ODD_SPACE),
+    (0x3000, 0x3000, SPACE | ODD_SPACE),
+    (0x30, 0x39, DIGIT),
+    (0xFF10, 0xFF19, DIGIT),
+    (0x41, 0x5A, LATIN),
+    (0x61, 0x7A, LATIN),
+    (0xC0, 0x24F, LATIN),
+    (0x370, 0x1CFF, ELSEWHERE),  # Greek, Cyrillic, Arabic, Thai …
+    (0x1100, 0x11FF, ALONE),  # Hangul
+    (0xAC00, 0xD7AF, ELSEWHERE | ALONE),
+    (0x3040, 0x30FF, ELSEWHERE | ALONE | SUSPECT),  # kana
+    (0x3400, 0x4DBF, HAN | ALONE | _BEYOND),
+    (0x4E00, 0x9FFF, HAN | ALONE | _BEYOND),
+    (0xF900, 0xFAFF, HAN | ALONE | _BEYOND),
+    (0xE000, 0xF8FF, SUSPECT),  # private use
+    (0xFFFD, 0xFFFD, SUSPECT),
+)
 _CHINESE_MARKS = frozenset("，。！？：；、（）")
 _NOT_FOLDED = frozenset("！（），：；？～…\u3000\xa0")  # NFKC would; too frequent, and right as they are
 
 
-@cache
-def kinds() -> NDArray[np.uint16]:
-    """The bits of every character below `TABLE_SIZE`; surrogates have none."""
-    table = np.fromiter((0 if 0xD800 <= code < 0xE000 else kind_of(chr(code)) for code in range(TABLE_SIZE)), np.uint16)
-    table.flags.writeable = False
-    return table
-
-
-@cache
-def folded() -> NDArray[np.uint32]:
-    """The case-folded code point of every character below `TABLE_SIZE`."""
-    table = np.fromiter((ord(fold(chr(code))) for code in range(TABLE_SIZE)), np.uint32)
-    table.flags.writeable = False
-    return table
+def kind_of(char: str) -> int:
+    """The bits of `char`."""
+    code = ord(char)
+    if code >= TABLE_SIZE:  # compatibility ideographs lie there too
+        return FOLDABLE if code >= 0x40000 else FOLDABLE | ALNUM | HAN | ALONE | _BEYOND
+    bits = 0
+    for first, last, more in _RANGES:
+        if first <= code <= last:
+            bits |= more
+    if char in everyday_han():
+        bits &= ~_BEYOND
+    if char.isalnum():
+        bits |= ALNUM
+    if is_foldable(char):
+        bits |= FOLDABLE
+    return bits | CHINESE_MARK if char in _CHINESE_MARKS else bits
 
 
 def fold(char: str) -> str:
@@ -57,83 +92,61 @@ def fold(char: str) -> str:
     return plain if len(plain) == 1 else char
 
 
-def kind_of(char: str) -> int:
-    code = ord(char)
-    if code < 0x80:
-        return _kind_of_ascii(char, code)
-    if code >= TABLE_SIZE:
-        return _ABOVE_BASE if code >= 0x40000 else _ABOVE_BASE | ALNUM | HAN | HAN_BEYOND | SUSPECT | ALONE
-    bits = ALNUM if char.isalnum() else 0
-    is_han = 0x3400 <= code <= 0x4DBF or 0x4E00 <= code <= 0x9FFF or 0xF900 <= code <= 0xFAFF
-    if is_han:
-        bits |= HAN | ALONE
-        if not is_everyday_han(char):
-            bits |= HAN_BEYOND | SUSPECT
-    if 0x3040 <= code <= 0x30FF:
-        bits |= SUSPECT | ELSEWHERE | ALONE
-    elif 0x1100 <= code <= 0x11FF or 0xAC00 <= code <= 0xD7AF:
-        bits |= ELSEWHERE | ALONE
-    elif 0x370 <= code <= 0x1CFF:
-        bits |= ELSEWHERE
-    if 0xE000 <= code <= 0xF8FF or code == 0xFFFD:
-        bits |= SUSPECT
-    if is_invisible(code):
-        bits |= INVISIBLE
-    if is_foldable(char):
-        bits |= FOLDABLE
-    if unicodedata.category(char) == "Zs":
-        bits |= SPACE | ODD_SPACE
-    if 0xC0 <= code <= 0x24F:
-        bits |= LATIN
-    if 0xFF10 <= code <= 0xFF19:
-        bits |= DIGIT
-    return bits | CHINESE_MARK if char in _CHINESE_MARKS else bits
-
-
-def _kind_of_ascii(char: str, code: int) -> int:
-    if char.isalpha():
-        return ALNUM | LATIN
-    if char.isdigit():
-        return ALNUM | DIGIT
-    if char == " ":
-        return SPACE
-    if char == "\t":
-        return SPACE | ODD_SPACE
-    return INVISIBLE if is_invisible(code) else 0
-
-
-def is_everyday_han(char: str) -> bool:
-    """Whether `char` is in level 1 of GB2312."""
-    try:
-        raw = char.encode("gb2312")
-    except UnicodeEncodeError:
-        return False
-    return len(raw) == 2 and 0xB0 <= raw[0] <= 0xD7
-
-
-def is_invisible(code: int) -> bool:
-    """Control characters but tab and line ends, direction marks, and others without a picture."""
-    return (
-        (code < 0x20 and code not in (0x09, 0x0A, 0x0D))
-        or 0x7F <= code <= 0x9F
-        or code in (0xAD, 0xFEFF, 0xFFFE)
-        or 0x200B <= code <= 0x200F
-        or 0x202A <= code <= 0x202E
-        or 0x2060 <= code <= 0x2064
-    )
-
-
 def is_foldable(char: str) -> bool:
     """Whether folding or composing may change a text because `char` is in it."""
-    return char not in _NOT_FOLDED and (
-        unicodedata.normalize("NFKC", char) != char or unicodedata.combining(char) > 0 or char in _composing()
-    )
+    if char in _NOT_FOLDED:
+        return False
+    return unicodedata.normalize("NFKC", char) != char or unicodedata.combining(char) > 0 or char in _composing()
+
+
+@cache
+def everyday_han() -> frozenset[str]:
+    """The 3,755 characters of GB2312's level 1."""
+    pairs = (bytes([row, cell]) for row in range(0xB0, 0xD8) for cell in range(0xA1, 0xFF))
+    return frozenset("".join(pair.decode("gb2312", "ignore") for pair in pairs))
 
 
 @cache
 def _composing() -> frozenset[str]:
     """Characters that may join the one before them under NFC (its quick check says "maybe")."""
-    pairs = (unicodedata.decomposition(chr(code)).split() for code in range(TABLE_SIZE))
+    pairs = (text.split() for char in _characters() if (text := unicodedata.decomposition(char)))
     seconds = {chr(int(pair[1], 16)) for pair in pairs if len(pair) == 2 and not pair[0].startswith("<")}
     jamo = {chr(code) for code in (*range(0x1161, 0x1176), *range(0x11A8, 0x11C3))}
     return frozenset(seconds | jamo)
+
+
+# --- tables for the compiled loops ------------------------------------------------------------------------------
+
+
+@cache
+def kinds() -> NDArray[np.uint16]:
+    """`kind_of` each character below `TABLE_SIZE`; surrogates have no bits."""
+    table = np.zeros(TABLE_SIZE, dtype=np.uint16)
+    for first, last, bits in _RANGES:
+        table[first : last + 1] |= np.uint16(bits)
+    table[_codes(everyday_han())] &= np.uint16(0xFFFF & ~_BEYOND)
+    table[_codes(char for char in _characters() if char.isalnum())] |= ALNUM
+    table[_codes(char for char in _characters() if is_foldable(char))] |= FOLDABLE
+    table[_codes(_CHINESE_MARKS)] |= CHINESE_MARK
+    table[0xD800:0xE000] = 0
+    table.flags.writeable = False
+    return table
+
+
+@cache
+def folded() -> NDArray[np.uint32]:
+    """The code point of `fold` of each character below `TABLE_SIZE`."""
+    table = np.arange(TABLE_SIZE, dtype=np.uint32)
+    cased = [char for char in _characters() if char.casefold() != char]
+    table[_codes(cased)] = _codes(fold(char) for char in cased)
+    table.flags.writeable = False
+    return table
+
+
+@cache
+def _characters() -> list[str]:
+    return [chr(code) for code in range(TABLE_SIZE)]
+
+
+def _codes(characters: Iterable[str]) -> NDArray[np.int64]:
+    return np.fromiter(map(ord, characters), dtype=np.int64)

@@ -71,6 +71,14 @@ def survey(texts: pa.StringArray, *, is_compiled: bool = True) -> Survey:
     return Survey(traits, counts)
 
 
+def languages(counts: NDArray[np.int32]) -> pa.StringArray:
+    """What `tulou.data.language.detect` says of each text, from its counts."""
+    han, words, elsewhere = (counts[:, column] for column in (Count.HAN, Count.LATIN_WORDS, Count.ELSEWHERE))
+    is_other = (elsewhere > 0.3 * (han + words + elsewhere)) | ((han == 0) & (words == 0))
+    codes = np.where(is_other, 2, np.where(han >= words, 0, 1)).astype(np.int8)
+    return pa.DictionaryArray.from_arrays(pa.array(codes), ["zh", "en", "other"]).cast(pa.string())
+
+
 # --- the reference ----------------------------------------------------------------------------------------------
 
 
