@@ -7,7 +7,7 @@ hang together (union-find), and of each cluster the document with the most in it
 Texts are equal if their letters and digits are, whatever their case. Of two equal texts with different labels, which
 contradict each other, the first stays. Near copies must have the same label, and the same numbers: "24 months" and
 "36 months" state different facts. Rows of a table that speak for themselves differ by one value on purpose and are not
-compared. A band that very many documents share is compared with a window only, so that boilerplate costs no square.
+compared.
 """
 
 from __future__ import annotations
@@ -23,13 +23,9 @@ from numpy.typing import NDArray
 from tulou.core.progress import Progress
 from tulou.data.kernels.clusters import roots, unite
 from tulou.data.kernels.fingerprint import Unit, similarities
-
-Rows = NDArray[np.int64]  # document numbers, counted through all shards
+from tulou.data.kernels.meetings import Rows, blocks, meetings
 
 DOCUMENTS, MARKS, BANDS, COPIES = "documents.arrow", "marks.npz", "bands.npy", "copies.arrow"
-
-_WINDOW = 8  # documents of a crowded band that each one is compared with, besides the first
-_BLOCK_BYTES = 256 << 20  # of texts in memory at once
 
 COPY = pa.schema([pa.field("row", pa.int64()), pa.field("rule", pa.string()), pa.field("kept", pa.string())])
 
@@ -115,38 +111,15 @@ def _join_alike(
     with progress.bar("near copies", total=bands[0].shape[0], unit="bands") as bar:
         for band in range(bands[0].shape[0]):
             keys = np.concatenate([shard[band] for shard in bands])[eligible]
-            left, right = _meetings(keys)
+            left, right = meetings(keys)
             left, right = _worth_comparing(eligible[left], eligible[right], marks, roots(parents), settings)
             compared += len(left)
-            for block in _blocks(left, right, marks.lengths):
+            for block in blocks(left, right, marks.lengths):
                 texts, (a, b) = _texts(shards, marks.starts, left[block], right[block])
                 is_alike = similarities(texts, a, b, settings.unit) >= settings.threshold
                 unite(parents, left[block][is_alike], right[block][is_alike])
             bar.advance(1)
     return compared
-
-
-def _meetings(keys: NDArray[np.uint32]) -> tuple[Rows, Rows]:
-    """Pairs of places with equal keys: each with the next `_WINDOW` in a run, and with the run's first."""
-    order = np.argsort(keys, kind="stable")
-    ranked = keys[order]
-    left: list[Rows] = []
-    right: list[Rows] = []
-    for lag in range(1, _WINDOW + 1):
-        at = np.flatnonzero(ranked[lag:] == ranked[:-lag])
-        if len(at) == 0:
-            break
-        left.append(order[at])
-        right.append(order[at + lag])
-    else:
-        starts = np.flatnonzero(np.concatenate([[True], ranked[1:] != ranked[:-1]]))
-        start_of = starts[np.searchsorted(starts, np.arange(len(ranked)), side="right") - 1]
-        far = np.flatnonzero(np.arange(len(ranked)) - start_of > _WINDOW)
-        left.append(order[start_of[far]])
-        right.append(order[far])
-    if not left:
-        return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
-    return np.concatenate(left), np.concatenate(right)
 
 
 def _worth_comparing(left: Rows, right: Rows, marks: _Marks, root: Rows, settings: CopySettings) -> tuple[Rows, Rows]:
@@ -159,19 +132,6 @@ def _worth_comparing(left: Rows, right: Rows, marks: _Marks, root: Rows, setting
     left, right = left[is_open], right[is_open]
     order = np.lexsort((right, left))
     return left[order], right[order]
-
-
-def _blocks(left: Rows, right: Rows, lengths: NDArray[np.int32]) -> Iterator[slice]:
-    """Stretches of the pairs whose texts fit into memory together."""
-    if len(left) == 0:
-        return
-    total = np.cumsum(lengths[left].astype(np.int64) + lengths[right])
-    start = 0
-    while start < len(left):
-        limit = (total[start - 1] if start else 0) + _BLOCK_BYTES
-        end = max(start + 1, int(np.searchsorted(total, limit, side="right")))
-        yield slice(start, end)
-        start = end
 
 
 def _texts(shards: Sequence[Path], starts: Rows, left: Rows, right: Rows) -> tuple[pa.StringArray, tuple[Rows, Rows]]:
