@@ -78,6 +78,42 @@ def test_slides_keep_titles(data: Path) -> None:
     assert "Gold from 2000" in row["text"]
 
 
+def test_table_on_a_slide_keeps_its_header(data: Path) -> None:
+    deck = pptx.Presentation()
+    slide = deck.slides.add_slide(deck.slide_layouts[5])
+    slide.shapes.title.text = "运费"
+    table = slide.shapes.add_table(3, 2, 0, 0, 4_000_000, 2_000_000).table
+    for place, value in enumerate(["地区", "运费", "北方", "10", "南方", "12"]):
+        table.cell(place // 2, place % 2).text = value
+    deck.save(str(data / "a.pptx"))
+    [row] = read(data.parent)
+    assert markdown_rows(row["text"]) == [["地区", "运费"], ["北方", "10"], ["南方", "12"]]
+
+
+def markdown_rows(text: str) -> list[list[str]]:
+    """Cells of the one Markdown table in `text`, whose second line must be the rule under its header."""
+    lines = [line.strip() for line in text.splitlines() if line.strip().startswith("|")]
+    assert set(lines[1]) <= set("|- :")
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in (lines[0], *lines[2:])]
+
+
+def test_long_tables_of_documents_and_pages_stay_whole_under_their_header(data: Path) -> None:
+    rows = [["Item", "Price"], *([f"Kettle {n}", str(100 + n)] for n in range(120))]
+    document = docx.Document()
+    table = document.add_table(rows=len(rows), cols=2)
+    for line, values in zip(table.rows, rows, strict=True):
+        for cell, value in zip(line.cells, values, strict=True):
+            cell.text = value
+    document.save(str(data / "a.docx"))
+    cells = "".join(f"<tr><td>{item}</td><td>{price}</td></tr>" for item, price in rows[1:])
+    (data / "b.html").write_text(f"<table><thead><tr><th>Item</th><th>Price</th></tr></thead>{cells}</table>")
+    SimpleDocTemplate(str(data / "c.pdf")).build([Table(rows)])
+    found = read(data.parent)
+    assert [row["uri"] for row in found] == ["data/a.docx", "data/b.html", "data/c.pdf"]
+    for row in found:
+        assert markdown_rows(row["text"]) == rows
+
+
 def test_web_page_keeps_headings_and_tables_and_loses_scripts(data: Path) -> None:
     (data / "a.html").write_text(
         "<html><head><title>Delivery</title><script>alert(1)</script></head><body><h1>How we deliver</h1><p>Daily.</p>"

@@ -10,10 +10,12 @@ import re
 from pathlib import Path
 from typing import Any
 
+from tulou.core.errors import DataError
 from tulou.data.collect.piece import Piece, file_title, split_long
 
 Sheet = dict[str, Any]  # {"name": str, "cells": [[str]]}
 
+_COMPOUND_FILE = bytes.fromhex("d0cf11e0a1b11ae1")  # MS-CFB, section 2.2
 _FRONT_MATTER = re.compile(r"\A---\n+(?:#* ?\w+: [^\n]*\n+)+(?:---\n+)?")
 
 
@@ -39,12 +41,23 @@ def read_workbook(path: Path, media_type: str) -> list[Sheet]:
 def _extract(path: Path, media_type: str) -> Any:
     import kreuzberg
 
+    _require_open_format(path, media_type)
     config = kreuzberg.ExtractionConfig(
         output_format="markdown",
         use_cache=False,
         concurrency=kreuzberg.ConcurrencyConfig(max_threads=2),
     )
     return kreuzberg.extract_file_sync(str(path), mime_type=media_type, config=config)
+
+
+def _require_open_format(path: Path, media_type: str) -> None:
+    """Raises `DataError` for what Office writes around a document that has a password."""
+    with path.open("rb") as stream:
+        is_boxed = stream.read(len(_COMPOUND_FILE)) == _COMPOUND_FILE
+    if is_boxed and media_type.startswith("application/vnd.openxmlformats"):
+        raise DataError(
+            f"is locked with a password, or is of Office before 2007; save it as {path.suffix} without a password"
+        )
 
 
 def _title(result: Any, text: str, path: Path) -> str:
