@@ -11,6 +11,7 @@ import functools
 import json
 import os
 import random
+import signal
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, field
@@ -149,7 +150,7 @@ def _blocks(shape: Shape, processes: int) -> Iterator[tuple[bytes, pa.RecordBatc
     if processes == 1 or count == 1:
         yield from (_grow(shape, number) for number in range(count))
         return
-    pool = ProcessPoolExecutor(processes, mp_context=get_context("spawn"))
+    pool = ProcessPoolExecutor(processes, get_context("spawn"), _leave_interrupts_to_the_parent)
     try:
         numbers = iter(range(count))
         waiting = [pool.submit(_grow, shape, number) for number in islice(numbers, 2 * processes)]
@@ -160,6 +161,10 @@ def _blocks(shape: Shape, processes: int) -> Iterator[tuple[bytes, pa.RecordBatc
             yield made
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _leave_interrupts_to_the_parent() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _grow(shape: Shape, number: int) -> tuple[bytes, pa.RecordBatch]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 
+from tulou.cli import bench as _bench
 from tulou.cli import models as _models
 from tulou.cli import project as _project
 from tulou.cli import service as _service
@@ -19,7 +20,7 @@ __all__ = ["app", "main"]
 
 INTERRUPTED = 130  # what Typer makes of Ctrl-C, without a word
 
-_VERBS = (_project, _service, _models)
+_VERBS = (_project, _service, _models, _bench)
 
 
 def main() -> None:
