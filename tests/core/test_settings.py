@@ -15,7 +15,7 @@ from tulou.core.settings import load_settings, parse_settings
         ({"model": {"compress": {"x": 1}}}, "unknown key 'model.compress.x'"),
         ({"data": {"source": [{"name": "a", "url": "x", "txt": []}]}}, "unknown key 'data.source[0].txt'"),
         ({"data": {"source": [{"name": "a"}]}}, "key 'data.source[0].url' is missing"),
-        ({"data": {"search": "s3://bucket/search"}}, "data.search: the search index can only be in a folder"),
+        ({"data": {"search": "s3://bucket/search"}}, "data.search: choose a folder, elasticsearch:"),
         ({"service": {"listen": "8000"}}, "service.listen: '8000' is not HOST:PORT"),
         ({"service": {"replicas": {"min": 5, "max": 1}}}, "service.replicas: min 5 is above max 1"),
         ({"service": {"balance": "rr"}}, "service.balance: Input should be 'round_robin' or 'least_connections'"),

@@ -5,8 +5,9 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from tulou.core.sentences import split_sentences as sentences
 from tulou.core.types import DOCUMENT, PASSAGE
-from tulou.data.search.chunk import passages, sentences
+from tulou.data.search.chunk import passages
 
 
 def cut(text: str, max_chars: int = 200, **document: Any) -> list[dict[str, Any]]:

@@ -5,7 +5,6 @@ from tulou.core.prompt import (
     NO_ANSWER,
     is_no_answer,
     question_in,
-    split_sentences,
     support_messages,
 )
 from tulou.core.types import Passage
@@ -50,16 +49,6 @@ def test_only_the_best_passages_are_put_before_the_model() -> None:
 def test_a_passage_without_any_sentence_end_is_cut_between_characters() -> None:
     _, user = support_messages("?", [passage("字" * 2000, heading="")], "zh")
     assert 500 < user.content.count("字") < 534
-
-
-def test_sentences_split_in_both_languages_but_not_inside_numbers() -> None:
-    assert split_sentences("It costs 3.5 yuan. Really! 今天发货。明天到？\n好") == [
-        "It costs 3.5 yuan.",
-        "Really!",
-        "今天发货。",
-        "明天到？",
-        "好",
-    ]
 
 
 def test_the_taught_refusal_is_recognised() -> None:

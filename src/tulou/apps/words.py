@@ -17,7 +17,7 @@ import rjieba
 from tulou.apps import lexicon
 from tulou.apps.lexicon import fold
 from tulou.apps.quantities import is_numeral, quantities, without_numerals
-from tulou.core.prompt import split_sentences
+from tulou.core.sentences import split_sentences
 from tulou.data.search.words import stem
 from tulou.data.search.words import words as search_words
 

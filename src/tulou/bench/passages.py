@@ -32,7 +32,8 @@ _HAN = (
     "衣服鞋帽运动健康医疗药品教育学校书籍纸张文具家具灯具厨房卫生浴室花园汽车轮胎机油空气环境能源太阳风力金属塑料玻璃"
     "陶瓷木材布料羊毛丝绸棉麻皮革首饰手表相机音响耳机键盘鼠标显示打印扫描存储硬盘内存主板电源风扇开关插座线缆接口标准"
 )
-_ONSETS, _VOWELS, _CODAS = "b br c ch d dr f fl g gl h j k l m n p pr r s st t tr v w".split(), "aeiou", "lmnrstk"
+_ONSETS = (*"bcdfghjklmnprstvw", "br", "ch", "dr", "fl", "gl", "pr", "st", "tr")
+_VOWELS, _CODAS = "aeiou", "lmnrstk"
 _FRAMES = {
     "zh": (
         "关于{0}的{1}，我们提供{2}和{3}。",
@@ -167,4 +168,5 @@ def _noise(rng: np.random.Generator, rows: int, spread: float) -> NDArray[np.flo
 
 def _unit(vectors: NDArray[Any]) -> NDArray[np.float32]:
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return (vectors / lengths).astype(np.float32)
+    unit: NDArray[np.float32] = (vectors / lengths).astype(np.float32)
+    return unit

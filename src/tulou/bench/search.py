@@ -244,7 +244,8 @@ def write_until_killed(folder: Path, number: int) -> None:
         index.add(*_rows_of(f"round{number}", addition, _WRITER_ROWS))
         if addition % 7 == 6:
             index.optimize()
-        print(addition, flush=True)
+        sys.stdout.write(f"{addition}\n")
+        sys.stdout.flush()
         addition += 1
 
 

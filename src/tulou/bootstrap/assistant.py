@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from typing import Any, cast
@@ -45,7 +45,7 @@ async def local_apps(project: Project, state: sa.Engine | None = None) -> AsyncI
     try:
         support = project.support
         encoder = served[settings.encoder].folder
-        retrieval = open_retrieval(project.search, models, settings.encoder, encoder, support.intents)
+        retrieval = open_retrieval(project, models, encoder)
         state = state or project.state
         yield LocalApps(
             assistant=Assistant(models, retrieval, support, state, Metrics(), lambda name: versions(name, "")),
@@ -103,8 +103,23 @@ async def compose(
     return written
 
 
-async def find(project: Project, query: str, k: int) -> list[dict[str, Any]]:
-    """The `k` best passages for `query`, with their scores."""
+async def find(
+    project: Project,
+    query: str,
+    k: int,
+    *,
+    languages: Sequence[str] = (),
+    sources: Sequence[str] = (),
+    since: str | None = None,
+    until: str | None = None,
+) -> list[dict[str, Any]]:
+    """The `k` best passages for `query` among those asked for, with their scores.
+
+    Raises `DataError` for a source that the project has not, or a time that is none.
+    """
+    known = [source.name for source in project.settings.data.source]
+    if unknown := sorted(set(sources) - set(known)):
+        raise DataError(f"there is no source {unknown[0]!r}; this project has {', '.join(known)}")
     async with local_apps(project) as apps:
-        hits = await apps.retrieval(query, k)
+        hits = await apps.retrieval(query, k, languages=languages, sources=sources, since=since, until=until)
     return [{**asdict(hit.passage), "score": hit.score, "lexical": hit.lexical, "cosine": hit.cosine} for hit in hits]

@@ -197,6 +197,7 @@ def _report(project: Project) -> Stage:
 def _passages(project: Project) -> Stage:
     indexed = [source.name for source in project.settings.data.source if source.is_indexed]
     max_chars = project.settings.data.passage_chars
+    overlap_chars = project.settings.data.passage_overlap_chars
 
     def run(context: StageContext) -> Summary:
         import pyarrow as pa
@@ -209,7 +210,7 @@ def _passages(project: Project) -> Stage:
         with pq.ParquetWriter(context.out / "passages-0.parquet", PASSAGE) as writer:
             for folder in context.inputs.values():
                 batches = (batch for table in _tables(folder, "documents-*.parquet") for batch in table.to_batches())
-                for batch in passages(batches, max_chars):
+                for batch in passages(batches, max_chars, overlap_chars):
                     writer.write_table(pa.Table.from_batches([batch], PASSAGE))
                     count += batch.num_rows
         return {"passages": count}
@@ -219,31 +220,37 @@ def _passages(project: Project) -> Stage:
         title="Cut passages",
         run=run,
         inputs=tuple(f"clean.{name}" for name in indexed),
-        settings={"max_chars": max_chars},
-        code=("tulou.data.search.chunk", "tulou.data.language"),
+        settings={"max_chars": max_chars, "overlap_chars": overlap_chars},
+        code=("tulou.data.search.chunk", "tulou.data.language", "tulou.core.sentences"),
     )
 
 
 def _index(project: Project) -> Stage:
     encoder = f"compress.{project.settings.encoder}"
+    url = project.settings.data.search
 
     def run(context: StageContext) -> Summary:
-        from tulou.data.search import build_index
-        from tulou.data.search.publish import publish_index
+        from tulou.data.search import fill_index, open_home
         from tulou.service.engine import open_encoder
 
+        home = open_home(url, project.folder)
         engine = open_encoder(context.inputs[encoder] / "fp32", threads=2)
         try:
-            built = context.scratch / "index"
             passages = (
                 batch
                 for table in _tables(context.inputs["passages"], "passages-*.parquet")
                 for batch in table.to_batches()
             )
-            summary = build_index(passages, engine.encode, built, context.progress)
+            summary = fill_index(
+                passages,
+                engine.encode,
+                lambda dimensions: home.create(context.fingerprint, dimensions, context.scratch),
+                context.progress,
+            )
         finally:
             engine.close()
-        publish_index(built, project.search, context.fingerprint)
+        home.publish(context.fingerprint, context.scratch)
+        home.close()
         return summary
 
     return Stage(
@@ -252,7 +259,7 @@ def _index(project: Project) -> Stage:
         publishes=True,
         run=run,
         inputs=("passages", encoder),
-        settings=project.settings.data.search,
+        settings={"url": without_secrets(url), "url_sha256": url_digest(url)},
         code=("tulou.data.search",),
     )
 
@@ -265,12 +272,12 @@ def _affinity(project: Project) -> list[Stage]:
 
     def run(context: StageContext) -> Summary:
         from tulou.bootstrap.retrieval import AFFINITY_FILE
-        from tulou.data.search import open_index
+        from tulou.data.search import open_home
         from tulou.data.search.affinity import learn_affinity, save_affinity, training_rows
-        from tulou.data.search.publish import current_index
 
-        index = open_index(current_index(project.search))
-        affinity = learn_affinity(training_rows(context.inputs[f"split.{intents}"]), index, context.progress)
+        home = open_home(project.settings.data.search, project.folder)
+        affinity = learn_affinity(training_rows(context.inputs[f"split.{intents}"]), home.open(), context.progress)
+        home.close()
         save_affinity(project.search / AFFINITY_FILE, affinity)
         return {"labels": len(affinity), "documents": len({uri for weights in affinity.values() for uri in weights})}
 
@@ -396,7 +403,13 @@ def _chat_model(project: Project, name: str, model: ModelSettings) -> list[Stage
             inputs=("passages",),
             settings={"seed": model.seed},
             raw=lambda: _exam_digest(project) + snapshot_digest(project.feedback),
-            code=("tulou.model.dataset", "tulou.model.questions", "tulou.model.rows", "tulou.core.prompt"),
+            code=(
+                "tulou.model.dataset",
+                "tulou.model.questions",
+                "tulou.model.rows",
+                "tulou.core.prompt",
+                "tulou.core.sentences",
+            ),
         ),
         Stage(
             name=f"pretrain.{name}",
@@ -505,7 +518,13 @@ def _exam(project: Project) -> list[Stage]:
             inputs=("index", *affinity, *(f"register.{name}" for name in project.settings.models)),
             settings=project.settings.apps.support.model_dump(),
             raw=lambda: _exam_digest(project) + _serving_digest(project),
-            code=("tulou.apps", "tulou.bootstrap.retrieval", "tulou.loop.exam", "tulou.core.prompt"),
+            code=(
+                "tulou.apps",
+                "tulou.bootstrap.retrieval",
+                "tulou.loop.exam",
+                "tulou.core.prompt",
+                "tulou.core.sentences",
+            ),
         )
     ]
 

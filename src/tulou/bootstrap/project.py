@@ -66,8 +66,9 @@ class Project:
 
     @property
     def search(self) -> Path:
-        """Folder of the embedded index."""
-        return self.folder / self.settings.data.search
+        """Folder of the embedded index, and of what is kept beside an index elsewhere."""
+        search = self.settings.data.search
+        return self.home / "search" if "://" in search else self.folder / search
 
     @property
     def support(self) -> SupportSettings:
@@ -126,6 +127,8 @@ def _write_private_once(path: Path, content: bytes) -> None:
 
 def _require_own_search_folder(project: Path, data: DataSettings) -> None:
     """Raises `SettingsError` where the index would share a folder with the project or with a source's files."""
+    if "://" in data.search:
+        return
     search = (project / data.search).resolve()
     if project.is_relative_to(search) or (search / FILE_NAME).exists():
         raise SettingsError(f"data.search {data.search!r} is a project's folder; give the index its own, .tulou/search")

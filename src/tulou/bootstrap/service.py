@@ -80,7 +80,7 @@ def application_routes(
     models = GatewayModels(switchboard)
     support = project.support
     encoder = served[settings.encoder].folder
-    retrieval = open_retrieval(project.search, models, settings.encoder, encoder, support.intents)
+    retrieval = open_retrieval(project, models, encoder)
 
     def version(model: str) -> str:
         return served[model].manifest.version if model in served else ""

@@ -135,13 +135,19 @@ def search(
     query: Annotated[str, typer.Argument(help="What to look for, in Chinese or English.")],
     project: ProjectOption = HERE,
     k: Annotated[int, typer.Option("-k", min=1, max=100, help="How many passages.")] = 5,
+    language: Annotated[list[str] | None, typer.Option(help="Only passages in it: zh, en or other.")] = None,
+    source: Annotated[list[str] | None, typer.Option(help="Only passages of this [[data.source]].")] = None,
+    since: Annotated[str | None, typer.Option(help="Only of documents from then on: 2026-11-30.")] = None,
+    until: Annotated[str | None, typer.Option(help="Only of documents up to then, that day included.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Find passages in the index."""
     from tulou.bootstrap.assistant import find
     from tulou.bootstrap.project import Project
 
-    hits = asyncio.run(find(Project.open(project), query, k))
+    opened = Project.open(project)
+    found = find(opened, query, k, languages=language or (), sources=source or (), since=since, until=until)
+    hits = asyncio.run(found)
     if as_json:
         emit({"query": query, "hits": hits})
     else:

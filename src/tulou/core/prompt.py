@@ -7,9 +7,9 @@ English alike, and needs no tokenizer here.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
+from tulou.core.sentences import sentence_ends
 from tulou.core.types import Language, Message, Passage
 
 MAX_CONTEXT_BYTES = 1600  # about 400 tokens
@@ -24,9 +24,6 @@ _SYSTEM = {
 }
 _CONTEXT = {"zh": "资料", "en": "Documents"}
 _QUESTION = {"zh": "问题", "en": "Question"}
-
-# A sentence ends at a line break, after a Chinese stop, or after a Latin one that white space follows (not in "3.5").
-_SENTENCE_END = re.compile(r"(?<=[。！？；\n])|(?<=[.!?])(?=\s)")
 
 
 def support_messages(
@@ -59,11 +56,6 @@ def is_no_answer(text: str) -> bool:
     return any(bare.startswith(sentence.rstrip("。.").casefold()) for sentence in NO_ANSWER.values())
 
 
-def split_sentences(text: str) -> list[str]:
-    """The sentences of `text` in Chinese or English, each stripped; empty ones left out."""
-    return [sentence for part in _SENTENCE_END.split(text) if (sentence := part.strip())]
-
-
 def _within(passages: Sequence[Passage], max_bytes: int) -> list[str]:
     entries: list[str] = []
     left = max_bytes
@@ -86,8 +78,8 @@ def _entry(heading: str, text: str) -> str:
 def _cut(text: str, max_bytes: int) -> str:
     """The leading sentences of `text` that fit; where not even the first does, as many characters as fit."""
     end = 0
-    for boundary in _SENTENCE_END.finditer(text):
-        if len(text[: boundary.start()].encode()) > max_bytes:
+    for boundary in sentence_ends(text):
+        if len(text[:boundary].encode()) > max_bytes:
             break
-        end = boundary.start()
+        end = boundary
     return text[:end].rstrip() if end else text.encode()[:max_bytes].decode(errors="ignore")

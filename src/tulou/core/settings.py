@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 
 from tulou.core.errors import SettingsError
 from tulou.core.types import Task
+from tulou.core.urls import without_secrets
 
 FILE_NAME = "tulou.toml"
 
@@ -127,11 +128,13 @@ class DataSettings(Section):
     clean: CleanSettings = CleanSettings()
     passage_chars: int = Field(400, ge=50)  # longest passage; sentences are kept whole where they fit
 
+    passage_overlap_chars: int = Field(0, ge=0)  # of whole sentences that a passage repeats from the one before
+
     @field_validator("search")
     @classmethod
-    def _a_folder(cls, value: str) -> str:
-        if "://" in value:
-            raise ValueError("the search index can only be in a folder in this version, not at a URL")
+    def _a_folder_or_elasticsearch(cls, value: str) -> str:
+        if "://" in value and not re.match(r"elasticsearch(\+https?)?://[^/]+/[^/?]+", value):
+            raise ValueError("choose a folder, elasticsearch://HOST:9200/NAME or elasticsearch+https://HOST/NAME")
         return value
 
     @field_validator("engine")
@@ -140,6 +143,15 @@ class DataSettings(Section):
         if value != "local" and not re.fullmatch(r"ray://(local|[^/\s]+:\d+)", value):
             raise ValueError("choose local, ray://local or ray://HOST:PORT")
         return value
+
+    @model_validator(mode="after")
+    def _overlap_fits(self) -> DataSettings:
+        if 2 * self.passage_overlap_chars > self.passage_chars:
+            raise ValueError(
+                f"passage_overlap_chars {self.passage_overlap_chars} is more than half of passage_chars "
+                f"{self.passage_chars}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> DataSettings:
@@ -349,7 +361,8 @@ def _first_problem(err: ValidationError) -> str:
     if problem["type"] == "missing":
         return f"key {key!r} is missing"
     message = problem["msg"].removeprefix("Value error, ")
-    shown = "" if isinstance(problem["input"], dict | BaseModel) or not key else f" (it is {problem['input']!r})"
+    value = without_secrets(problem["input"]) if isinstance(problem["input"], str) else problem["input"]
+    shown = "" if isinstance(value, dict | BaseModel) or not key else f" (it is {value!r})"
     return f"{key}: {message}{shown}" if key else message
 
 

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from tulou.core.prompt import split_sentences
+from tulou.core.sentences import split_sentences
 from tulou.core.types import Passage
 
 MAX_ANSWER_BYTES = 320  # about 80 tokens

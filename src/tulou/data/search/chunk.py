@@ -2,7 +2,8 @@
 
 The text is read as light Markdown. A passage never crosses a heading and carries the path of headings above it; within
 a section blocks are packed up to the limit, long paragraphs are cut between sentences (of both languages), and a long
-table is cut between rows, each part with the header again.
+table is cut between rows, each part with the header again. Where an overlap is wanted, a passage begins with the last
+sentences of the one before it; that room is taken from its own text.
 """
 
 from __future__ import annotations
@@ -14,18 +15,18 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from tulou.core.sentences import sentence_ends, split_sentences
 from tulou.core.types import PASSAGE
 from tulou.data.language import detect
 
 _BATCH_ROWS = 1000
-_HEADING = re.compile(r"(#{1,6})\s+(.+?)\s*#*$")
+_HEADING = re.compile(r"(#{1,6})\s+(\S.*)$")
 _BOLD_HEADING = re.compile(r"\*\*([^*]{2,60}?)[:：]?\*\*[:：]?$")
-_TABLE_RULE = re.compile(r"\|?\s*:?-{3,}:?\s*(?:\|\s*:?-{3,}:?\s*)*\|?\s*$")
+_TABLE_RULE = re.compile(r":?-{3,}:?")
 _LONE_LINE_CHARS = 60
-_SENTENCE = re.compile(r".+?(?:[。！？；…]+[”』」）》]*|[.!?]+[\"'”’)]*(?=\s|$)|\n|$)", re.DOTALL)
 _CLAUSE = re.compile(r".+?(?:[，、,：:]|\s|$)", re.DOTALL)
 _MARKS = re.compile(r"\*\*|__|(?<!\w)[*_](?=\S)|(?<=\S)[*_](?!\w)|`")
-_LINK = re.compile(r"!?\[([^\]]*)\]\([^)]*\)")
+_LINK = re.compile(r"!?\[([^\[\]]{0,1000})\]\([^)]{0,2000}\)")  # bounded: "[](" a thousand times costs no seconds
 
 
 @dataclass(frozen=True)
@@ -34,12 +35,15 @@ class Section:
     blocks: tuple[str, ...]  # paragraphs, lists and tables
 
 
-def passages(documents: Iterable[pa.RecordBatch], max_chars: int) -> Iterator[pa.RecordBatch]:
-    """PASSAGE batches from DOCUMENT batches; only a single table row may exceed `max_chars`."""
+def passages(documents: Iterable[pa.RecordBatch], max_chars: int, overlap_chars: int = 0) -> Iterator[pa.RecordBatch]:
+    """PASSAGE batches from DOCUMENT batches; only a single table row may exceed `max_chars`.
+
+    Up to `overlap_chars` of whole sentences are repeated from the passage before in the same section.
+    """
     rows: list[dict[str, str]] = []
     for batch in documents:
         for document in batch.to_pylist():
-            rows.extend(_document_passages(document, max_chars))
+            rows.extend(_document_passages(document, max_chars, overlap_chars))
             if len(rows) >= _BATCH_ROWS:
                 yield pa.RecordBatch.from_pylist(rows, schema=PASSAGE)
                 rows = []
@@ -47,7 +51,7 @@ def passages(documents: Iterable[pa.RecordBatch], max_chars: int) -> Iterator[pa
         yield pa.RecordBatch.from_pylist(rows, schema=PASSAGE)
 
 
-def _document_passages(document: dict[str, str], max_chars: int) -> Iterator[dict[str, str]]:
+def _document_passages(document: dict[str, str], max_chars: int, overlap_chars: int) -> Iterator[dict[str, str]]:
     if not document["text"].strip():
         return
     number = 0
@@ -56,7 +60,7 @@ def _document_passages(document: dict[str, str], max_chars: int) -> Iterator[dic
         Section((), (document["text"].replace("#", "").strip(),))
     ]:  # a text of headings only says what they say
         path = [heading for heading in section.headings if heading != document["title"]]
-        for text in _packed(section.blocks, max_chars):
+        for text in _packed(section.blocks, max_chars, overlap_chars):
             language = detect(text)
             yield {
                 "id": hashlib.sha256(f"{document['id']}\0{number}".encode()).hexdigest()[:24],
@@ -96,20 +100,6 @@ def sections(text: str, *, is_plain: bool = False) -> Iterator[Section]:
         yield Section(tuple(title for _, title in path), tuple(blocks))
 
 
-def sentences(text: str) -> list[str]:
-    """Sentences of Chinese and English, line ends closing one too; decimal points, "e.g." and the like do not."""
-    found: list[str] = []
-    for match in _SENTENCE.finditer(text):
-        piece = match[0].strip()
-        if not piece:
-            continue
-        if found and re.search(r"(?:\b(?:e\.g|i\.e|etc|No|Mr|Mrs|Ms|Dr|vs|approx|St|Inc|Ltd)\.)$", found[-1]):
-            found[-1] += " " + piece
-        else:
-            found.append(piece)
-    return found
-
-
 def _blocks(text: str) -> Iterator[str]:
     """Headings one by one, tables and runs of other lines together."""
     lines: list[str] = []
@@ -132,7 +122,7 @@ def _blocks(text: str) -> Iterator[str]:
 
 def _as_heading(block: str) -> tuple[int, str] | None:
     if found := _HEADING.match(block):
-        return len(found[1]), _plain(found[2])
+        return len(found[1]), _plain(found[2].rstrip().rstrip("#") or found[2])
     if found := _BOLD_HEADING.fullmatch(block):
         return 7, _plain(found[1])
     return None
@@ -152,30 +142,44 @@ def _is_lone_line(block: str) -> bool:
     return "\n" not in line and len(line) <= _LONE_LINE_CHARS and re.search(r"[\w”」）)?？]$", line) is not None
 
 
-def _packed(blocks: Iterable[str], max_chars: int) -> Iterator[str]:
-    """Blocks put together up to the limit; a heading-like line never stands alone at the end."""
+def _packed(blocks: Iterable[str], max_chars: int, overlap_chars: int) -> Iterator[str]:
+    """Blocks put together up to the limit, each passage after the first with the end of the text before it."""
     packed = ""
+    told = ""  # what of `packed` is text, back to its last table
     for block in blocks:
-        for part in _parts(block, max_chars):
+        is_table = block.lstrip().startswith("|")
+        for part in (
+            _table_parts(block.split("\n"), max_chars) if is_table else _parts(block, max_chars - overlap_chars)
+        ):
             joined = f"{packed}\n{part}" if packed else part
             if len(joined) <= max_chars:
                 packed = joined
             else:
-                if packed:
-                    yield packed
-                packed = part
+                yield packed
+                repeated = "" if is_table else _ending(told, min(overlap_chars, max_chars - len(part) - 1))
+                told = repeated
+                packed = f"{repeated}\n{part}" if repeated else part
+            told = "" if is_table else f"{told}\n{part}"
     if packed:
         yield packed
 
 
+def _ending(text: str, max_chars: int) -> str:
+    """The last whole sentences of `text` that fit."""
+    start = len(text)
+    for end in reversed([0, *sentence_ends(text)][:-1]):
+        if len(text[end:].strip()) > max_chars:
+            break
+        start = end
+    return text[start:].strip()
+
+
 def _parts(block: str, max_chars: int) -> list[str]:
-    if block.lstrip().startswith("|"):
-        return _table_parts(block.split("\n"), max_chars)
     text = _plain(block)
     if len(text) <= max_chars:
         return [text]
     parts: list[str] = []
-    for sentence in sentences(text):
+    for sentence in split_sentences(text):
         pieces = [sentence] if len(sentence) <= max_chars else list(_forced(sentence, max_chars))
         for piece in pieces:
             glue = "" if parts and not (parts[-1][-1:].isascii() and piece[:1].isascii()) else " "
@@ -204,7 +208,7 @@ def _forced(sentence: str, max_chars: int) -> Iterator[str]:
 def _table_parts(lines: list[str], max_chars: int) -> list[str]:
     """Rows as "column: value; column: value", which reads and matches like a sentence; lines up to the limit."""
     rows = [_cells(line) for line in lines]
-    has_header = len(lines) > 1 and _TABLE_RULE.fullmatch(lines[1].strip()) is not None
+    has_header = len(rows) > 1 and all(_TABLE_RULE.fullmatch(cell) for cell in rows[1])
     header = rows[0] if has_header else []
     told = [_told(header, row) for row in rows[2 if has_header else 0 :]]
     parts: list[str] = []
@@ -233,4 +237,8 @@ def _cells(line: str) -> list[str]:
 
 def _plain(text: str) -> str:
     """Without Markdown's marks, which nobody wants to read or search for."""
-    return _MARKS.sub("", _LINK.sub(r"\1", text)).strip()
+    if "](" in text:
+        text = _LINK.sub(r"\1", text)
+    if "*" in text or "_" in text or "`" in text:
+        text = _MARKS.sub("", text)
+    return text.strip()

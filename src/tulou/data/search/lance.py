@@ -2,9 +2,9 @@
 
 LanceDB's every write is a new version of the table. `statistics.json` names the version that counts, with the document
 frequencies of exactly that version, and is replaced whole after each write: this replacement is the moment a write
-becomes true. Readers look for a new one five times a second at most and search the version it names; a writer killed before
-leaves a version that nobody reads and the next writer rolls back. The price: each write rewrites the vocabulary (3 MB
-for 200,000 terms), so add by the hundred, not one by one.
+becomes true. Readers look for a new one five times a second at most and search the version it names; a writer killed
+before leaves a version that nobody reads and the next writer rolls back. The price: each write rewrites the vocabulary
+(3 MB for 200,000 terms), so add by the hundred, not one by one.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 import threading
 import time
 import warnings
@@ -86,6 +87,7 @@ class LanceIndex:
         """A new and empty index in `folder`; whatever index was there is gone."""
         folder.mkdir(parents=True, exist_ok=True)
         (folder / _STATISTICS).unlink(missing_ok=True)
+        shutil.rmtree(folder / f"{_TABLE}.lance", ignore_errors=True)
         version = _await(_create_table(folder, dimensions))
         _write_statistics(folder, _Statistics(version, 0, dimensions, {}))
         return cls(folder)
@@ -335,7 +337,9 @@ def _lancedb() -> Any:
 async def _create_table(folder: Path, dimensions: int) -> int:
     from lancedb.index import FTS
 
-    table = await (await _lancedb().connect_async(str(folder))).create_table(_TABLE, schema=_schema(dimensions), mode="overwrite")
+    table = await (await _lancedb().connect_async(str(folder))).create_table(
+        _TABLE, schema=_schema(dimensions), mode="overwrite"
+    )
     await table.create_index("words", config=_words_index(FTS))
     version: int = await table.version()
     return version
