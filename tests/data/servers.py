@@ -95,11 +95,46 @@ def s3_endpoint() -> Iterator[str]:
 
 
 @contextmanager
+def stand_in(kind: str) -> Iterator[int]:
+    """The port of a small server that speaks a protocol whose real server cannot be had here (`stand_ins`)."""
+    port = free_port()
+    run = [sys.executable, "-m", "tests.data.stand_ins", kind, str(port)]
+    with _running(None, run, Path(__file__).parents[2], signal.SIGTERM, lambda: _accepts(port)):
+        yield port
+
+
+@pytest.fixture(scope="session")
+def mongodb_stand_in_url() -> Iterator[str]:
+    with stand_in("mongodb") as port:
+        yield f"mongodb://127.0.0.1:{port}/tulou_test"
+
+
+@pytest.fixture(scope="session")
+def webhdfs_stand_in_url() -> Iterator[str]:
+    with stand_in("webhdfs") as port:
+        yield f"webhdfs://tester@127.0.0.1:{port}/tulou_test"
+
+
+@pytest.fixture(scope="session")
+def elasticsearch_stand_in_url() -> Iterator[str]:
+    with stand_in("elasticsearch") as port:
+        yield f"elasticsearch://127.0.0.1:{port}"
+
+
+def url_from_environment(name: str) -> str:
+    """The server a person names for these tests; without one they are skipped."""
+    url = os.environ.get(name)
+    if not url:
+        pytest.skip(f"{name} is not set")
+    return url
+
+
+@contextmanager
 def _running(
     user: str | None, command: Sequence[object], folder: Path, stop: signal.Signals, is_ready: Callable[[], bool]
 ) -> Iterator[None]:
-    log = folder / "server.log"
-    with log.open("wb") as stream:
+    with tempfile.NamedTemporaryFile(prefix="tulou-server-", suffix=".log", delete=False) as stream:
+        log = Path(stream.name)
         process = subprocess.Popen(
             list(map(str, command)), stdout=stream, stderr=stream, cwd=folder, user=user, group=user
         )
@@ -113,6 +148,7 @@ def _running(
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        log.unlink()
 
 
 def _wait(

@@ -9,8 +9,8 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Mapping
-from urllib.parse import quote
+from collections.abc import Collection, Mapping
+from urllib.parse import quote, unquote, unquote_plus
 
 from tulou.core.errors import SettingsError
 
@@ -53,6 +53,20 @@ def without_secrets(url: str) -> str:
     return _PARAMETER.sub(_shown_parameter, shown)
 
 
+def split_options(url: str, names: Collection[str]) -> tuple[str, dict[str, str]]:
+    """`url` without the parameters called `names`, which are ours and not the server's, and those, decoded."""
+    start = query_start(url)
+    options: dict[str, str] = {}
+    others: list[str] = []
+    for part in url[start + 1 :].split("&"):
+        name, _, value = part.partition("=")
+        if name in names:
+            options[name] = _decoded(value)
+        elif part:
+            others.append(part)
+    return url[:start] + ("?" + "&".join(others) if others else ""), options
+
+
 def url_digest(url: str) -> str:
     """sha256 of the URL, secrets and all: tells two apart without saying either."""
     return hashlib.sha256(url.encode()).hexdigest()
@@ -62,6 +76,12 @@ def query_start(url: str) -> int:
     """Where the '?' of the parameters stands; the length of `url` where there are none."""
     question = _QUERY.search(url)
     return question.start() if question else len(url)
+
+
+def _decoded(value: str) -> str:
+    """A parameter's value, whether spaces came as they are, as %20 or, as forms write them, as '+'."""
+    text = unquote(value)
+    return unquote_plus(value) if "+" in value and " " not in text else text
 
 
 def _user_end(url: str) -> int:

@@ -1,4 +1,4 @@
-"""Store: cleaned tables by dataset and fingerprint, in a local folder or under any fsspec URL."""
+"""Store: cleaned tables by dataset and fingerprint, in files wherever fsspec reaches or in MongoDB."""
 
 from tulou.data.store.store import Store, open_store
 

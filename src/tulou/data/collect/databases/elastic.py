@@ -16,7 +16,7 @@ from urllib.parse import quote, unquote, urlsplit
 from tulou.core.errors import DataError, SettingsError
 from tulou.core.extras import load_extra
 from tulou.core.settings import SourceSettings
-from tulou.core.urls import without_secrets
+from tulou.core.urls import split_options, without_secrets
 from tulou.data.collect.databases.table import (
     BATCH_RECORDS,
     CONNECT_TIMEOUT_S,
@@ -25,7 +25,6 @@ from tulou.data.collect.databases.table import (
     named,
     reading,
     require_columns,
-    split_options,
 )
 
 _OPTIONS = ("filter", "api_key", "ca_certs")

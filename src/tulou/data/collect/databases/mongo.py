@@ -15,7 +15,7 @@ from typing import Any
 from tulou.core.errors import DataError, SettingsError
 from tulou.core.extras import load_extra
 from tulou.core.settings import SourceSettings
-from tulou.core.urls import without_secrets
+from tulou.core.urls import split_options, without_secrets
 from tulou.data.collect.databases.table import (
     BATCH_RECORDS,
     CONNECT_TIMEOUT_S,
@@ -24,7 +24,6 @@ from tulou.data.collect.databases.table import (
     named,
     reading,
     require_columns,
-    split_options,
 )
 
 _OPTIONS = ("collection", "filter")

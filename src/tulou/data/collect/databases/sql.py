@@ -23,7 +23,7 @@ from sqlalchemy.pool import NullPool
 from tulou.core.errors import DataError, SettingsError
 from tulou.core.extras import load_extra
 from tulou.core.settings import SourceSettings
-from tulou.core.urls import without_secrets
+from tulou.core.urls import split_options, without_secrets
 from tulou.data.collect.databases.table import (
     BATCH_RECORDS,
     CONNECT_TIMEOUT_S,
@@ -32,7 +32,6 @@ from tulou.data.collect.databases.table import (
     named,
     reading,
     require_columns,
-    split_options,
 )
 from tulou.data.collect.databases.values import joined_key
 

@@ -1,21 +1,19 @@
 """What every database looks like from here: one table of records, in an order, from a point on.
 
-A `Table` reads and never writes. What its URL says to Tulou rather than to the server (`table=`, `query=`, `key=`) is
-taken out of it first; the rest is the driver's.
+A `Table` reads and never writes. Drivers' errors become one sentence here, without the password.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
-from urllib.parse import unquote, unquote_plus, urlsplit
+from urllib.parse import unquote, urlsplit
 
 from tulou.core.errors import DataError
 from tulou.core.settings import SourceSettings
-from tulou.core.urls import query_start
 from tulou.data.collect.tables import MissingColumnError
 
 CONNECT_TIMEOUT_S = 5
@@ -51,20 +49,6 @@ class Table(Protocol):
     def records(self, since: Any | None) -> Iterator[Record]:
         """Those whose cursor is at or beyond `since`, smallest first; all of them where it is None."""
         ...
-
-
-def split_options(url: str, names: Collection[str]) -> tuple[str, dict[str, str]]:
-    """`url` without the parameters called `names`, and those, decoded."""
-    start = query_start(url)
-    options: dict[str, str] = {}
-    others: list[str] = []
-    for part in url[start + 1 :].split("&"):
-        name, _, value = part.partition("=")
-        if name in names:
-            options[name] = _decoded(value)
-        elif part:
-            others.append(part)
-    return url[:start] + ("?" + "&".join(others) if others else ""), options
 
 
 def require_columns(source: SourceSettings, uri: str, have: Sequence[str], what: str = "column") -> None:
@@ -103,9 +87,3 @@ def _without_password(reason: str, url: str) -> str:
         if len(secret) > 3:  # a shorter one is part of ordinary words
             reason = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", "…", reason)
     return reason
-
-
-def _decoded(value: str) -> str:
-    """A parameter's value, whether spaces came as they are, as %20 or, as forms write them, as '+'."""
-    text = unquote(value)
-    return unquote_plus(value) if "+" in value and " " not in text else text
