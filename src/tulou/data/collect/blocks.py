@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tulou.data.collect import text as careful
 
-_BLOCK_BYTES = 4 << 20
+_BLOCK_BYTES = 1 << 20
 
 
 class NotPlainError(Exception):

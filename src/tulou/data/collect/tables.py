@@ -16,7 +16,7 @@ import io
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -51,6 +51,7 @@ _PROSE = {"answer", "body", "content", "text", "description", "答案", "回答"
 _TITLE_CHARS = 80
 _CHECKED_ROWS = 1000  # by then every column has shown itself; fail before hours of work
 _PARQUET_ROWS = 2048
+_TEXT_OR_NONE = frozenset((str, type(None)))
 
 
 class MissingColumnError(DataError):
@@ -244,46 +245,63 @@ def _unique_names(values: Sequence[str]) -> list[str]:
 
 def _named_jsonl(path: Path, shape: TableShape, refuse: Refuse) -> Iterator[tuple[Piece, Row | None]]:
     """Pieces of a jsonl file whose text columns are named, with the row where it had to be looked at closely."""
-    take = _taker(shape)
-    number = 0
+    decode = msgspec.json.Decoder().decode
+    done = 0
     try:
         for block in plain_blocks(path, is_checked=False):  # every string is checked when it is decoded
-            for raw in block.removesuffix(b"\n").split(b"\n"):
-                number += 1
-                raw = raw.removesuffix(b"\r")
-                piece = take(number, raw)
-                if piece is not None:
-                    yield piece, None
-                elif (record := _json_record(number, _decoded(raw, number), refuse)) is not None:
-                    yield _piece(record, shape), record.row
+            lines = block.removesuffix(b"\n").replace(b"\r\n", b"\n").removesuffix(b"\r").split(b"\n")
+            made = _plain_pieces(lines, done + 1, shape, decode)
+            if made is not None:
+                yield from zip(made, repeat(None))
+            else:
+                yield from _each_line(lines, done + 1, shape, decode, refuse)
+            done += len(lines)
     except NotPlainError as err:
         for line in _within_limit(careful_lines(path, after=err.lines), refuse):
             if (record := _json_record(line.number, line.text, refuse)) is not None:
                 yield _piece(record, shape), record.row
 
 
-def _taker(shape: TableShape) -> Callable[[int, bytes], Piece | None]:
-    """Makes a piece from a raw JSON line; None where it is not an object whose wanted columns are all there as text."""
-    decode = msgspec.json.Decoder().decode
-    texts, label, subject = shape.source.text, shape.source.label, shape.source.subject_id
-    wanted, prefix, sha256 = shape.wanted, shape.prefix, hashlib.sha256
-    allowed = (str, type(None))
+def _each_line(
+    lines: Sequence[bytes], first: int, shape: TableShape, decode: Callable[[bytes], Any], refuse: Refuse
+) -> Iterator[tuple[Piece, Row | None]]:
+    for number, raw in enumerate(lines, first):
+        if made := _plain_pieces([raw], number, shape, decode):
+            yield made[0], None
+        elif (record := _json_record(number, _decoded(raw, number), refuse)) is not None:
+            yield _piece(record, shape), record.row
 
-    def take(number: int, raw: bytes) -> Piece | None:
-        try:
-            row = decode(raw)
-            values = {column: row[column] for column in wanted}
-        except (ValueError, TypeError, LookupError, RecursionError):  # msgspec.DecodeError is a ValueError
-            return None
-        for value in values.values():
-            if type(value) not in allowed:
-                return None
-        title, text = _joined([values[column] or "" for column in texts], shape)
-        told = (values[label] or "").strip() or None if label else None
-        person = (values[subject] or "").strip() or None if subject else None
-        return Piece(f"{prefix}row={number}", _short(title), text, told, person, sha256(raw).hexdigest())
 
-    return take
+def _plain_pieces(
+    lines: Sequence[bytes], first: int, shape: TableShape, decode: Callable[[bytes], Any]
+) -> list[Piece] | None:
+    """A piece for each line, made column by column; None unless each is an object with all wanted columns as text."""
+    try:
+        rows = [decode(line) for line in lines]
+        columns = {name: [row[name] for row in rows] for name in shape.wanted}
+    except (ValueError, TypeError, LookupError, RecursionError):  # msgspec.DecodeError is a ValueError
+        return None
+    if not all(_TEXT_OR_NONE.issuperset(map(type, values)) for values in columns.values()):
+        return None
+    source, numbers, sha256 = shape.source, range(first, first + len(lines)), hashlib.sha256
+    filled = {name: [value.strip() if value else "" for value in values] for name, values in columns.items()}
+    if len(source.text) == 1:
+        texts = filled[source.text[0]]
+        titles = [_short(text or shape.name) for text in texts]
+    else:
+        joined = [_joined(values, shape) for values in zip(*(filled[name] for name in source.text), strict=True)]
+        titles, texts = [_short(title) for title, _ in joined], [text for _, text in joined]
+    return list(
+        map(
+            Piece,
+            [f"{shape.prefix}row={number}" for number in numbers],
+            titles,
+            texts,
+            [value or None for value in filled[source.label]] if source.label else repeat(None),
+            [value or None for value in filled[source.subject_id]] if source.subject_id else repeat(None),
+            [sha256(line).hexdigest() for line in lines],
+        )
+    )
 
 
 def _decoded(raw: bytes, number: int) -> str:
