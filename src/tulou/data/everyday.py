@@ -7,6 +7,7 @@ jieba's dictionary (MIT licence); it costs about 0.1 microseconds a character an
 
 from __future__ import annotations
 
+import unicodedata
 from functools import cache
 
 # The 1,500 most frequent characters, most frequent first; then those that the traditional script writes otherwise.
@@ -88,6 +89,13 @@ class _Weights(dict[str, float]):
 def everyday_score(text: str) -> float:
     """The log likelihood ratio of `text` being Chinese rather than noise; ASCII counts for nothing."""
     return sum(map(_weights().__getitem__, text))
+
+
+def is_writing(char: str) -> bool:
+    """Not a control, private, or unassigned character; emoji younger than Python's tables count."""
+    if char < "\x7f":
+        return char >= " " or char in "\t\n\f\r"
+    return unicodedata.category(char) not in ("Cc", "Cn", "Co", "Cs") or "\U0001f000" <= char < "\U0001fc00"
 
 
 @cache

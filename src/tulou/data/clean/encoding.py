@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import math
 import re
-import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 
-from tulou.data.everyday import everyday_score, level_1
+from tulou.data.everyday import everyday_score, is_writing, level_1
 
 NEEDS = ("LATIN1", "RARE_HAN", "INVISIBLE")  # UTF-16 shows by its zero bytes, which are invisible
 
@@ -68,7 +67,7 @@ def _decoded_utf16(text: str, encoding: str) -> str | None:
     if any(char > "\xff" and ord(char) not in _WINDOWS for char in text):
         return None
     whole = (_decoded(_bytes(text), encoding) or "").removeprefix("\ufeff")
-    return whole if whole and all(map(_is_writing, whole)) else None
+    return whole if whole and all(map(is_writing, whole)) else None
 
 
 # --- UTF-8 read as Latin-1 or Windows-1252 ------------------------------------------------------------------------
@@ -90,7 +89,7 @@ def _utf8_from_latin(text: str) -> str:
     done = 0
     for run, is_utf8 in zip(runs, accepted, strict=True):
         decoded = _decoded(_bytes(run[0]), "utf-8") if is_utf8 else None
-        if decoded and all(_is_writing(char) or "\x80" <= char <= "\x9f" for char in decoded):
+        if decoded and all(is_writing(char) or "\x80" <= char <= "\x9f" for char in decoded):
             parts += [text[done : run.start()], decoded]
             done = run.end()
     return "".join([*parts, text[done:]])
@@ -311,7 +310,7 @@ def _big5_from_gbk_line(line: str) -> str:
     if decoded is None or not _is_rare(line):
         return line
     foreign = sum(char > "\x7f" for char in line)
-    if 2 * len(_KANA.findall(line)) > foreign or not all(map(_is_writing, decoded)):  # hiragana is where 人 and 大 are
+    if 2 * len(_KANA.findall(line)) > foreign or not all(map(is_writing, decoded)):  # hiragana is where 人 and 大 are
         return line
     score = everyday_score(decoded)
     return decoded if score > 0 and score - everyday_score(line) >= max(_MIN_GAIN, foreign) else line
@@ -349,13 +348,6 @@ def _replaced(text: str, places: list[tuple[int, int, str]]) -> str:
         parts += [text[done:start], replacement]
         done = end
     return "".join([*parts, text[done:]])
-
-
-def _is_writing(char: str) -> bool:
-    """Not a control, private, or unassigned character; emoji younger than Python's tables count."""
-    if char < "\x7f":
-        return char >= " " or char in "\t\n\r"
-    return unicodedata.category(char) not in ("Cc", "Cn", "Co", "Cs") or "\U0001f000" <= char < "\U0001fc00"
 
 
 @cache

@@ -1,8 +1,9 @@
 """Plain text and Markdown, in whatever encoding, in bounded memory.
 
-The encoding is decided from the first megabyte: a byte order mark, else UTF-8, else GB18030 where that gives everyday
-characters, else charset-normalizer's guess. Each line is then decoded by itself, UTF-8 first, because files glued
-together from two systems exist. A line longer than `MAX_LINE_BYTES` is cut and reported.
+The encoding is decided from the first megabyte: a byte order mark, UTF-16 and UTF-32 by what their zero bytes leave,
+UTF-8, else GB18030, Big5 or Windows-1252 by which of them reads best, else charset-normalizer's guess. Each line is
+then decoded by itself, because files glued together from two systems exist; what is binary is refused. A line longer
+than `MAX_LINE_BYTES` is cut and reported.
 """
 
 from __future__ import annotations
@@ -16,12 +17,13 @@ from typing import Any
 
 from tulou.core.errors import DataError
 from tulou.data.collect.piece import MAX_PIECE_CHARS, Piece, Refuse, file_title
+from tulou.data.everyday import everyday_score, is_writing
 
 MAX_LINE_BYTES = 1 << 20
 
 _SAMPLE_BYTES = 1 << 20
+_JUDGED_BYTES = 1 << 16  # of the sample, by slower means
 _SKIP_BYTES = 1 << 20
-
 
 _BOMS = {
     codecs.BOM_UTF8: "utf-8-sig",
@@ -30,6 +32,22 @@ _BOMS = {
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
+
+
+_WIDE = ("utf-32-le", "utf-32-be", "utf-16-le", "utf-16-be")  # without a byte order mark
+_OLDER = ("gb18030", "big5hkscs", "cp1252", "latin-1")  # latin-1 for the five bytes that cp1252 lacks
+_CONTROL = re.compile(rb"[\x00-\x06\x0e-\x1a\x1c-\x1f\x7f]")
+_MAX_CONTROL_SHARE = 0.01  # text has none but a stray one; packed data has one in ten
+_MIN_ASCII_SHARE = 0.02  # spaces, digits and line ends, of which the zero bytes are
+_MIN_WIDE_MEAN = -2.0  # of everyday score for each character: any script reads so, the wrong byte order reads as -4
+
+# In a Western language accented letters stand beside plain ones, and seldom beside each other or a sign.
+_WESTERN = re.compile(
+    "[A-Za-z][\xc0-\xff]|[\xc0-\xff][A-Za-z]|[A-Za-z][’–—…]|[“„‘«¿¡][A-Za-z\xc0-\xff]|[£€©] ?[0-9]|°C"
+)
+_ODD = re.compile(
+    "[\x80-\x9f]|[\xa1-\xbf\xd7\xf7][\xa1-\xff]|[\xc0-\xff][\xa1-\xba\xbc-\xbf\xd7\xf7]|[\xdf-\xff][\xc0-\xde]"
+)
 
 
 @dataclass(frozen=True)
@@ -68,7 +86,7 @@ def read_lines(path: Path) -> Iterator[Line]:
     Raises `DataError` where the file is binary or in no encoding we can tell.
     """
     encoding = detect_encoding(path)
-    if encoding in ("utf-16", "utf-32"):
+    if encoding.startswith(("utf-16", "utf-32")):
         with path.open(encoding=encoding, errors="replace", newline="\n") as stream:
             yield from _lines(stream, "\n", lambda raw: raw)
     else:
@@ -83,17 +101,73 @@ def detect_encoding(path: Path) -> str:
     for mark, name in _BOMS.items():
         if sample.startswith(mark):
             return name
-    if b"\0" in sample[:4096]:
-        raise DataError("is not text: it contains zero bytes")
+    if b"\0" in sample:
+        return _wide_encoding(sample)
     if _decodes(sample, "utf-8"):
+        _refuse_binary(sample)
         return "utf-8"
-    if _decodes(sample, "gb18030") and _is_everyday_chinese(sample.decode("gb18030", errors="ignore")):
-        return "gb18030"
-    if _share_of_bad_lines(sample) < 0.1:
+    lines = [line for line in sample.splitlines() if not line.isascii()]
+    broken = [line for line in lines if not _decodes(line, "utf-8")]
+    if 2 * len(broken) < len(lines):
+        _refuse_binary(sample)
         return "utf-8"
+    score, encoding = _best_encoding(b"\n".join(broken)[:_JUDGED_BYTES])
+    wide_score, wide = _best_wide(sample[:_JUDGED_BYTES])
+    if wide and wide_score > max(score, 0):  # Chinese without a single space or line end
+        return wide
+    _refuse_binary(sample)
+    return encoding if score > 0 else _guessed(sample)
+
+
+def _wide_encoding(sample: bytes) -> str:
+    _, encoding = _best_wide(sample[:_JUDGED_BYTES])
+    if not encoding:
+        raise DataError("is not text: it contains zero bytes")
+    return encoding
+
+
+def _best_wide(sample: bytes) -> tuple[float, str]:
+    """The best of UTF-16 and UTF-32 with its score, and "" where `sample` is none of them."""
+    best = (0.0, "")
+    for encoding in _WIDE:
+        text = codecs.getincrementaldecoder(encoding)("replace").decode(sample)  # may end inside a character
+        if not text or "\ufffd" in text or not all(map(is_writing, text)):
+            continue
+        score = everyday_score(text)
+        ascii_chars = sum(char < "\x80" for char in text)
+        is_likely = score > 0 or (score > _MIN_WIDE_MEAN * len(text) and ascii_chars > _MIN_ASCII_SHARE * len(text))
+        if is_likely and (not best[1] or score > best[0]):
+            best = (score, encoding)
+    return best
+
+
+def _refuse_binary(sample: bytes) -> None:
+    found = len(_CONTROL.findall(sample))
+    if found > 1 and found > _MAX_CONTROL_SHARE * len(sample):
+        raise DataError(f"is not text: {found:,} of its first {len(sample):,} bytes are control characters")
+
+
+def _best_encoding(sample: bytes) -> tuple[float, str]:
+    """The older encoding in which the lines of `sample` read best, and its score; 0 is as good as noise."""
+    lines = sample.split(b"\n")
+    scores = [(sum(_score(line, encoding) for line in lines), encoding) for encoding in _OLDER]
+    return max(scores, key=lambda pair: pair[0])
+
+
+def _score(line: bytes, encoding: str) -> float:
+    try:
+        text = line.decode(encoding)
+    except UnicodeDecodeError:
+        return -0.1 * len(line)
+    if encoding in ("gb18030", "big5hkscs"):
+        return everyday_score(text)
+    return len(_WESTERN.findall(text)) - 2.0 * len(_ODD.findall(text))
+
+
+def _guessed(sample: bytes) -> str:
     from charset_normalizer import from_bytes
 
-    guess = from_bytes(sample[: 1 << 16]).best()
+    guess = from_bytes(sample[:_JUDGED_BYTES]).best()
     if guess is None:
         raise DataError("is in no known text encoding; save it as UTF-8")
     return guess.encoding
@@ -117,18 +191,22 @@ def _lines(stream: Any, end: Any, decode: Any) -> Iterator[Line]:
 
 
 def _decode(raw: bytes, encoding: str) -> str:
-    try:
+    """A line, in the encoding of the file or, where that cannot be, in that of another system."""
+    if raw.isascii():
+        return raw.decode("ascii")
+    is_utf8 = _decodes(raw, "utf-8")
+    if is_utf8 and encoding.startswith("utf-8"):
         return raw.decode("utf-8")
-    except UnicodeDecodeError:
-        pass
-    if encoding.startswith("utf-8"):  # a stray line from an older system
-        try:
-            text = raw.decode("gb18030")
-        except UnicodeDecodeError:
-            text = ""
-        if text and _is_everyday_chinese(text):
+    if not encoding.startswith("utf-8") and _decodes(raw, encoding):
+        text = raw.decode(encoding)
+        if is_utf8 and everyday_score(raw.decode("utf-8")) > everyday_score(text):
+            return raw.decode("utf-8")
+        if encoding not in _OLDER or _score(raw, encoding) > 0:
             return text
-    return raw.decode(encoding, errors="replace")
+    if is_utf8:
+        return raw.decode("utf-8")
+    score, other = _best_encoding(raw)
+    return raw.decode(other if score > 0 else encoding, errors="replace")
 
 
 def _decodes(sample: bytes, encoding: str) -> bool:
@@ -138,25 +216,6 @@ def _decodes(sample: bytes, encoding: str) -> bool:
     except UnicodeDecodeError:
         return False
     return True
-
-
-def _is_everyday_chinese(text: str) -> bool:
-    foreign = [char for char in text if ord(char) > 127]
-    everyday = sum(_in_level_1(char) or char in "，。！？：；、（）“”《》【】—…￥" for char in foreign)
-    return everyday >= 0.9 * len(foreign)
-
-
-def _in_level_1(char: str) -> bool:
-    try:
-        raw = char.encode("gb2312")
-    except UnicodeEncodeError:
-        return False
-    return 0xB0 <= raw[0] <= 0xD7
-
-
-def _share_of_bad_lines(sample: bytes) -> float:
-    lines = sample.split(b"\n")
-    return sum(not _decodes(line, "utf-8") for line in lines) / len(lines)
 
 
 def _heading(line: str, *, is_first: bool) -> str:
