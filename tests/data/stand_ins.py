@@ -189,6 +189,7 @@ _MONGO: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {}
 
 class _Http(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
 
     def log_message(self, *_: Any) -> None: ...
 

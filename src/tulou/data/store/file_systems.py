@@ -61,7 +61,7 @@ def _any(url: str) -> FileSystem:
 
 
 def _s3(url: str) -> FileSystem:
-    """`s3://[KEY:SECRET@]BUCKET/PREFIX`; other services than Amazon's by `?endpoint_url=`, keys also as AWS has them."""
+    """`s3://[KEY:SECRET@]BUCKET/PREFIX`; others than Amazon's by `?endpoint_url=`, keys also as AWS has them."""
     s3fs = load_extra("s3fs", "s3", "a store in S3")
     plain, options = split_options(url, ("endpoint_url", "region"))
     parts = urlsplit(plain)

@@ -15,6 +15,7 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import pyarrow as pa
 
@@ -91,6 +92,8 @@ class MongoStore:
                 renew()
                 rows = batch.to_pylist()
                 documents = [{"_version": attempt, "_row": count + n, **row} for n, row in enumerate(rows)]
+                if batch.nbytes > _MAX_DOCUMENT_BYTES // 4:  # one of its rows may be too large; BSON needs more room
+                    self._require_small(documents, dataset)
                 if documents:
                     self._insert(collection, documents, dataset)
                 count += len(documents)
@@ -105,22 +108,24 @@ class MongoStore:
             details = getattr(err, "details", None) or {}
             codes = {failure.get("code") for failure in details.get("writeErrors", ())} | {getattr(err, "code", None)}
             if isinstance(err, errors.DocumentTooLarge) or codes & set(_TOO_LARGE):
-                raise DataError(self._too_large(documents, dataset)) from err
+                self._require_small(documents, dataset)
             raise
         except OverflowError as err:
             raise DataError(
                 f"{dataset} cannot be kept in {self._shown}: it holds whole numbers beyond 64 bits"
             ) from err
 
-    def _too_large(self, documents: list[dict[str, Any]], dataset: str) -> str:
+    def _require_small(self, documents: list[dict[str, Any]], dataset: str) -> None:
+        """Raises `DataError` that names the first row MongoDB refuses for its size."""
         from bson import encode
 
-        sizes = {document["_row"]: len(encode(document)) for document in documents}
-        row = max(sizes, key=lambda number: sizes[number])
-        return (
-            f"row {row} of {dataset} takes {sizes[row]:,} bytes, and a document of MongoDB holds "
-            f"{_MAX_DOCUMENT_BYTES:,}; cut it into parts, or keep this dataset in a store of files"
-        )
+        for document in documents:
+            size_bytes = len(encode(document))
+            if size_bytes > _MAX_DOCUMENT_BYTES:
+                raise DataError(
+                    f"row {document['_row']} of {dataset} takes {size_bytes:,} bytes, and a document of MongoDB holds "
+                    f"{_MAX_DOCUMENT_BYTES:,}; cut it into parts, or keep this dataset in a store of files"
+                )
 
     def _remove_unnamed(self, database: Any, dataset: str) -> None:
         """What killed writers left; whoever calls holds the lease, so none of them is at work."""
@@ -168,13 +173,13 @@ class MongoStore:
                 socketTimeoutMS=_SILENT_SERVER_MS,
                 appname="tulou",
             )
-            database = client.get_default_database(default=None)
         except (errors.PyMongoError, ValueError) as err:
             raise SettingsError(f"data.store {self._shown!r} cannot be used: {err}") from err
         with client:
-            if database is None:
+            name = unquote(urlsplit(self._url).path.strip("/"))
+            if not name:
                 raise SettingsError(f"data.store {self._shown!r} names no database; write mongodb://HOST/DATABASE")
-            safe = database.with_options(write_concern=self._pymongo.WriteConcern(w="majority", j=True))
+            safe = client[name].with_options(write_concern=self._pymongo.WriteConcern(w="majority", j=True))
             try:
                 yield safe
             except errors.PyMongoError as err:
@@ -195,8 +200,8 @@ class MongoStore:
             control.find_one_and_update({"_id": lease_id, "until": {"$lt": now}}, mine, upsert=True)
         except self._pymongo.errors.DuplicateKeyError:
             raise BusyError(
-                f"another process is writing {dataset} to the store {self._shown}; wait for it, or {_LEASE_S:.0f} s where "
-                "it was killed on another machine"
+                f"another process is writing {dataset} to the store {self._shown}; wait for it, or "
+                f"{_LEASE_S:.0f} s where it was killed on another machine"
             ) from None
 
         def renew() -> None:

@@ -14,6 +14,7 @@ from fsspec.implementations.webhdfs import WebHDFS
 from requests.adapters import HTTPAdapter
 
 _TIMEOUT_S = (5.0, 60.0)  # to connect, and between two bytes
+_LOOKS = 4  # a file that is replaced just now may change its name between two looks, hardly between eight
 
 
 class _Impatient(HTTPAdapter):
@@ -36,17 +37,16 @@ class WebHdfs(WebHDFS):  # type: ignore[misc]
         sent.raise_for_status()
 
     def cat_file(self, path: str, start: int | None = None, end: int | None = None, **_options: Any) -> bytes:
-        for name in (path, f"{path}.next"):
+        for name in (path, f"{path}.next") * _LOOKS:
             try:
                 content: bytes = self._call("OPEN", path=name).content
             except FileNotFoundError:
                 continue
             return content[start:end]
-        content = self._call("OPEN", path=path).content  # it was put in its place between the two looks
-        return content[start:end]
+        raise FileNotFoundError(path)
 
     def replace_file(self, path: str, value: bytes) -> None:
-        """At every moment `path` or `path.next` is there whole, and `cat_file` takes the first that is."""
+        """At every moment `path` or `path.next` is there whole, and `cat_file` takes the first it finds."""
         partial, following = f"{path}.{uuid.uuid4().hex}.partial", f"{path}.next"
         self.pipe_file(partial, value)
         self._remove(following)

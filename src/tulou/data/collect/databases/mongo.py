@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from tulou.core.errors import DataError, SettingsError
 from tulou.core.extras import load_extra
@@ -85,12 +86,13 @@ def open_mongo(source: SourceSettings, url: str) -> Iterator[MongoTable]:
             appname="tulou",
         )
     with client:
-        database = client.get_default_database(default=None)
-        if database is None or "collection" not in options:
+        name = unquote(urlsplit(url).path.strip("/"))
+        if not name or "collection" not in options:
             raise SettingsError(
                 f"source {source.name!r}: the url names no database and collection; "
                 "write mongodb://HOST/DATABASE?collection=NAME"
             )
+        database = client[name]
         uri = f"{shown}/{options['collection']}"
         with reading(source, uri, url, errors):
             have = database.list_collection_names()
