@@ -328,7 +328,7 @@ def _classifier(project: Project, name: str, model: ModelSettings) -> list[Stage
     def split(context: StageContext) -> Summary:
         from tulou.data.split import labelled
 
-        return labelled([context.inputs[clean]], _exam_texts(project), context.out, model.seed)
+        return labelled([context.inputs[clean]], _exam_texts(project), context.out, model.seed, context.scratch)
 
     def train(context: StageContext) -> Summary:
         from tulou.model.finetune.classify import train_classifier
@@ -344,7 +344,7 @@ def _classifier(project: Project, name: str, model: ModelSettings) -> list[Stage
             inputs=(clean,),
             settings={"seed": model.seed},
             raw=lambda: _exam_digest(project),
-            code=("tulou.data.split", "tulou.data.parquet", "tulou.data.similarity"),
+            code=("tulou.data.split", "tulou.data.parquet", "tulou.data.similarity", "tulou.data.kernels"),
         ),
         Stage(
             name=f"train.{name}",

@@ -1,113 +1,60 @@
-"""How alike two texts are, and how to find the pairs without comparing all: shingles, MinHash, LSH.
+"""Which texts repeat one of a few questions, nearly word for word or within more words.
 
-A text becomes the set of its character n-grams (2 in Chinese, 5 elsewhere; a typo then costs little and another product
-name costs much). MinHash signatures are banded so that pairs above the threshold meet in a bucket with probability
-0.999; every meeting is verified with the real Jaccard similarity. Sets are kept as sorted arrays and cut to their
-`MAX_SHINGLES` smallest hashes, which leaves short texts exact and bounds a long one to 8 KiB.
-
-Broder, "On the resemblance and containment of documents" (1997); Leskovec et al., "Mining of Massive Datasets", ch. 3.
+Both are told by the shingles that a text and a question have in common. They are counted through an index from shingle
+to questions, so that a text costs its own length and not the number of questions.
 """
 
 from __future__ import annotations
 
-import re
-from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
-from tulou.data.language import count_chinese
+from tulou.data.kernels.fingerprint import Unit, shingle_sets
 
-Shingles = NDArray[np.uint64]  # sorted, unique
-
-MAX_SHINGLES = 1024
-PERMUTATIONS = 128
-_MISS = 1e-3  # chance that a pair at the threshold never meets in a bucket
-
-_NOT_A_LETTER = re.compile(r"[\W_]+")
-_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio, as in Fibonacci hashing
+_SIMILARITY = 0.6  # Jaccard
+_CONTAINMENT = 0.85  # of the question's shingles, found in a text that adds more
+_MIN_SHINGLES = 8  # a shorter question is contained in anything
 
 
-def shingles(text: str) -> Shingles:
-    """The set of hashed character n-grams of `text`; case, punctuation and spaces do not count."""
-    is_chinese = count_chinese(text) * 4 > len(text)
-    joined = _NOT_A_LETTER.sub("" if is_chinese else " ", text.casefold()).strip()
-    size = 2 if is_chinese else 5
-    codes = np.frombuffer(joined.encode("utf-32-le"), dtype=np.uint32).astype(np.uint64)
-    if len(codes) == 0:
-        return np.empty(0, dtype=np.uint64)
-    size = min(size, len(codes))
-    hashes = np.zeros(len(codes) - size + 1, dtype=np.uint64)
-    for offset in range(size):
-        hashes = (hashes ^ codes[offset : offset + len(hashes)]) * _MULTIPLIER
-        hashes ^= hashes >> np.uint64(29)
-    return np.unique(hashes)[:MAX_SHINGLES]
+class Questions:
+    """Questions that must not be learnt from, findable by likeness."""
 
+    def __init__(self, questions: Sequence[str]) -> None:
+        sets = list(shingle_sets(pa.array(questions, pa.string()), Unit.CHARACTERS))
+        self._sizes = np.array([len(items) for items in sets], dtype=np.int64)
+        hashes = np.concatenate(sets) if sets else np.empty(0, dtype=np.uint64)
+        owners = np.repeat(np.arange(len(sets)), self._sizes)
+        order = np.argsort(hashes, kind="stable")
+        self._known, self._starts, self._owned = np.unique(hashes[order], return_index=True, return_counts=True)
+        self._owners = owners[order]
 
-def jaccard(a: Shingles, b: Shingles) -> float:
-    """|A ∩ B| / |A ∪ B|; two empty sets are alike.
+    def repeated_in(self, texts: pa.StringArray) -> NDArray[np.bool_]:
+        """Which of `texts` equal a question, or nearly so, or contain it."""
+        is_repeating = np.zeros(len(texts), dtype=bool)
+        if len(self._known) == 0:
+            return is_repeating
+        rows, questions, shared, sizes = self._shared(texts)
+        asked = self._sizes[questions]
+        is_alike = shared >= _SIMILARITY * (sizes[rows] + asked - shared)
+        is_contained = (asked >= _MIN_SHINGLES) & (shared >= _CONTAINMENT * asked)
+        is_repeating[rows[is_alike | is_contained]] = True
+        return is_repeating
 
-    Where a set was cut, both are compared below the smaller of the two largest hashes, which is an unbiased sample.
-    """
-    if len(a) == 0 or len(b) == 0:
-        return float(len(a) == len(b))
-    if len(a) == MAX_SHINGLES or len(b) == MAX_SHINGLES:
-        limit = min(a[-1] if len(a) == MAX_SHINGLES else b[-1], b[-1] if len(b) == MAX_SHINGLES else a[-1])
-        a, b = a[a <= limit], b[b <= limit]
-    shared = len(np.intersect1d(a, b, assume_unique=True))
-    return shared / (len(a) + len(b) - shared)
-
-
-def containment(inner: Shingles, outer: Shingles) -> float:
-    """The share of `inner` that `outer` has too."""
-    if len(inner) == 0:
-        return 0.0
-    return len(np.intersect1d(inner, outer, assume_unique=True)) / len(inner)
-
-
-class NearIndex:
-    """Texts seen so far, findable by likeness."""
-
-    def __init__(self, threshold: float) -> None:
-        self.threshold = threshold
-        self._rows = _rows_per_band(threshold)
-        self._bands = PERMUTATIONS // self._rows
-        rng = np.random.default_rng(20261123)  # any fixed seed: the same texts give the same clusters in every run
-        self._factor = rng.integers(1, 2**63, PERMUTATIONS, dtype=np.uint64) | np.uint64(1)
-        self._offset = rng.integers(0, 2**63, PERMUTATIONS, dtype=np.uint64)
-        self._buckets: list[dict[bytes, list[int]]] = [defaultdict(list) for _ in range(self._bands)]
-        self._sets: list[Shingles] = []
-        self._keys: list[str] = []
-
-    def __len__(self) -> int:
-        return len(self._keys)
-
-    def add(self, key: str, items: Shingles) -> None:
-        number = len(self._keys)
-        self._keys.append(key)
-        self._sets.append(items)
-        for bucket, band in zip(self._buckets, self._banded(items), strict=True):
-            bucket[band].append(number)
-
-    def similar(self, items: Shingles) -> Iterable[tuple[str, float]]:
-        """Keys of the texts at least as similar as the threshold, with their similarity, best first."""
-        meetings: set[int] = set()
-        for bucket, band in zip(self._buckets, self._banded(items), strict=True):
-            meetings.update(bucket.get(band, ()))
-        scored = ((self._keys[number], jaccard(items, self._sets[number])) for number in sorted(meetings))
-        return sorted((pair for pair in scored if pair[1] >= self.threshold), key=lambda pair: -pair[1])
-
-    def _banded(self, items: Shingles) -> list[bytes]:
-        if len(items) == 0:
-            return [b""] * self._bands
-        mixed = items[None, :] * self._factor[:, None] + self._offset[:, None]  # (permutations, shingles), modulo 2^64
-        signature = (mixed >> np.uint64(32)).astype(np.uint32).min(axis=1)  # (permutations,)
-        used = signature[: self._bands * self._rows].reshape(self._bands, self._rows)
-        return [band.tobytes() for band in used]
-
-
-def _rows_per_band(threshold: float) -> int:
-    """The most selective banding that still misses at most one pair in a thousand at the threshold."""
-    fitting = [rows for rows in range(1, 17) if (1 - threshold**rows) ** (PERMUTATIONS // rows) <= _MISS]
-    return max(fitting, default=1)
+    def _shared(self, texts: pa.StringArray) -> tuple[NDArray[np.int64], ...]:
+        """Pairs of a text and a question, how many shingles they share, and how many each text has."""
+        sizes = np.zeros(len(texts), dtype=np.int64)
+        found = []
+        for row, items in enumerate(shingle_sets(texts, Unit.CHARACTERS)):
+            sizes[row] = len(items)
+            places = np.minimum(np.searchsorted(self._known, items), len(self._known) - 1)
+            found.append(places[self._known[places] == items])
+        places = np.concatenate(found) if found else np.empty(0, dtype=np.int64)
+        rows = np.repeat(np.arange(len(texts)), [len(part) for part in found])
+        counts = self._owned[places]
+        within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+        questions = self._owners[np.repeat(self._starts[places], counts) + within]
+        pairs, shared = np.unique(np.repeat(rows, counts) * len(self._sizes) + questions, return_counts=True)
+        return pairs // len(self._sizes), pairs % len(self._sizes), shared, sizes

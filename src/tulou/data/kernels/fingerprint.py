@@ -9,6 +9,7 @@ Datasets", ch. 3). Whether a pair is alike is decided elsewhere, by its real Jac
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 from itertools import pairwise
@@ -79,20 +80,18 @@ def fingerprint(texts: pa.StringArray, unit: Unit, rows: int, *, is_compiled: bo
     return made
 
 
-def shingle_set(text: str, unit: Unit) -> NDArray[np.uint64]:
-    """The hashes of the shingles of `text`, sorted, without doubles."""
-    data, offsets = text_buffers(pa.array([text], pa.string()))
-    hashes: NDArray[np.uint64] = np.unique(_shingles(data, offsets, 0, c.kinds(), c.folded(), int(unit)))
-    return hashes
+def shingle_sets(texts: pa.StringArray, unit: Unit) -> Iterator[NDArray[np.uint64]]:
+    """For each text the hashes of its shingles, sorted, without doubles."""
+    data, offsets = text_buffers(texts)
+    kinds, folded = c.kinds(), c.folded()
+    for row in range(len(texts)):
+        yield np.unique(_shingles(data, offsets, row, kinds, folded, int(unit)))
 
 
 def similarities(
     texts: pa.StringArray, left: NDArray[np.int64], right: NDArray[np.int64], unit: Unit
 ) -> NDArray[np.float64]:
-    """The Jaccard similarity of the shingle sets of each pair of texts; 0 where one has no shingles.
-
-    Costs least where pairs with the same `left` stand together.
-    """
+    """The Jaccard similarity of the shingle sets of each pair of texts; 0 where one has no shingles."""
     data, offsets = text_buffers(texts)
     alike: NDArray[np.float64] = _similarities(data, offsets, left, right, c.kinds(), c.folded(), int(unit))
     return alike
@@ -367,28 +366,37 @@ def _fingerprint(  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
+def _shingle_sets(data, offsets, kinds, folded, unit):  # type: ignore[no-untyped-def]
+    """All texts' sets one after the other, and the n + 1 places between which each lies."""
+    texts = offsets.shape[0] - 1
+    places = np.zeros(texts + 1, dtype=np.int64)
+    items = np.empty(offsets[texts] - offsets[0], dtype=np.uint64)  # a text has no more shingles than bytes
+    for row in range(texts):
+        made = np.unique(_shingles(data, offsets, row, kinds, folded, unit))
+        places[row + 1] = places[row] + made.shape[0]
+        items[places[row] : places[row + 1]] = made
+    return items, places
+
+
+@njit(cache=True, nogil=True)
 def _similarities(data, offsets, left, right, kinds, folded, unit):  # type: ignore[no-untyped-def]
     alike = np.zeros(left.shape[0], dtype=np.float64)
-    before = np.int64(-1)
-    a = np.empty(0, dtype=np.uint64)
+    items, places = _shingle_sets(data, offsets, kinds, folded, unit)
     for pair in range(left.shape[0]):
-        if left[pair] != before:
-            before = left[pair]
-            a = np.unique(_shingles(data, offsets, before, kinds, folded, unit))
-        b = np.unique(_shingles(data, offsets, right[pair], kinds, folded, unit))
-        if a.shape[0] == 0 or b.shape[0] == 0:
+        i, i_end = places[left[pair]], places[left[pair] + 1]
+        j, j_end = places[right[pair]], places[right[pair] + 1]
+        total = i_end - i + j_end - j
+        if i == i_end or j == j_end:
             continue
         shared = 0
-        i = 0
-        j = 0
-        while i < a.shape[0] and j < b.shape[0]:
-            if a[i] == b[j]:
+        while i < i_end and j < j_end:
+            if items[i] == items[j]:
                 shared += 1
                 i += 1
                 j += 1
-            elif a[i] < b[j]:
+            elif items[i] < items[j]:
                 i += 1
             else:
                 j += 1
-        alike[pair] = shared / (a.shape[0] + b.shape[0] - shared)
+        alike[pair] = shared / (total - shared)
     return alike
