@@ -106,6 +106,13 @@ def level_1() -> frozenset[str]:
 
 
 @cache
+def beyond_level_1() -> str:
+    """Every other Han character, as the inside of a regular expression's brackets."""
+    han = (chr(code) for code in range(0x4E00, 0xA000))
+    return "".join(char for char in han if char not in level_1()) + "\u3400-\u4dbf\uf900-\ufaff\U00020000-\U0003ffff"
+
+
+@cache
 def _weights() -> _Weights:
     weights = _Weights(dict.fromkeys(level_1(), _LEVEL_1_WEIGHT))
     first = 0

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 
-from tulou.data.everyday import everyday_score, is_writing, level_1
+from tulou.data.everyday import beyond_level_1, everyday_score, is_writing, level_1
 
 NEEDS = ("LATIN1", "RARE_HAN", "INVISIBLE")  # UTF-16 shows by its zero bytes, which are invisible
 
@@ -353,10 +353,7 @@ def _replaced(text: str, places: list[tuple[int, int, str]]) -> str:
 @cache
 def _rare() -> re.Pattern[str]:
     """What Chinese read in a wrong encoding is full of: Han outside GB2312 level 1, kana, private use, U+FFFD."""
-    han = [chr(code) for code in range(0x4E00, 0xA000) if chr(code) not in level_1()]
-    return re.compile(
-        f"[{''.join(han)}\u3040-\u30ff\u3400-\u4dbf\ue000-\uf8ff\uf900-\ufaff\ufffd\U00020000-\U0003ffff]"
-    )
+    return re.compile(f"[{beyond_level_1()}\u3040-\u30ff\ue000-\uf8ff\ufffd]")
 
 
 def _is_rare(text: str) -> bool:
