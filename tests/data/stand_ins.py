@@ -261,15 +261,18 @@ class _WebHdfs(_Http):
                 if name != "/" and name.rpartition("/")[0] in (path, path.rstrip("/"))
             ]
             return self.answer(200, {"FileStatuses": {"FileStatus": [self._status(name) for name in sorted(below)]}})
+        return self._missing(path)
+
+    def _missing(self, path: str) -> None:
         exception = {"exception": "FileNotFoundException", "message": f"File does not exist: {path}"}
-        return self.answer(404, {"RemoteException": exception})
+        self.answer(404, {"RemoteException": exception})
 
     def _data(self, method: str, path: str, content: bytes) -> None:
         if method == "PUT":
             self._make(path.rpartition("/")[0])
             self.files[path] = content
             return self.answer(201)
-        return self.answer(200, self.files[path])
+        return self.answer(200, self.files[path]) if path in self.files else self._missing(path)
 
     def _make(self, path: str) -> None:
         while path:

@@ -220,12 +220,12 @@ def test_webhdfs_pointer_is_there_at_every_moment(webhdfs_stand_in_url: str, tmp
     program = (
         "import sys; from pathlib import Path; from tulou.data.store import open_store\n"
         "store = open_store(sys.argv[1], Path('.')); print('reading', flush=True)\n"
-        "for _ in range(150): assert len(list(store.read('tickets'))) == 1\n"
+        "for _ in range(80): assert len(list(store.read('tickets'))) == 1\n"
     )
     reader = subprocess.Popen([sys.executable, "-c", program, url], stdout=subprocess.PIPE)
     assert reader.stdout is not None
     reader.stdout.readline()
-    for number in range(60):
+    for number in range(30):
         store.write("tickets", f"f{number % 4}", [])
     reader.stdout.close()
     assert reader.wait() == 0
