@@ -14,7 +14,7 @@ from tulou.data.clean.sensitive.finding import GUESS, SHAPED, Finding
 _NUMBER = "[0-9A-Za-z一二三四五六七八九十百零甲乙丙丁]"
 _HOUSE = re.compile(  # from the last sign of a street's name to its house number
     rf"""
-    (?:路|街|巷|弄|胡同|道|里|村|镇|庄|屯|组|苑|园|区|城|府|庭|湾|段|线|坊|邨|院)
+    (?:路|街|巷|弄|胡同|道|里|村|镇|庄|屯|苑|园|区|城|府|庭|湾|段|线|坊|邨|院)
     [ ]?(?:[东西南北中]?[一二三四五六七八九十]?[段路街巷]?)?
     [ ]?{_NUMBER}{{1,6}}(?:-[0-9]{{1,4}})?(?:号楼|号院?|弄|幢|栋|座|组|\#)
     """,
@@ -36,7 +36,7 @@ _CITIES = (  # of a million and more, often written without their province
     "广州|深圳|杭州|南京|苏州|成都|武汉|西安|青岛|大连|厦门|宁波|无锡|佛山|东莞|长沙|郑州|沈阳|济南"
     "|合肥|福州|昆明|哈尔滨|长春|石家庄|南昌|贵阳|南宁|太原|兰州|海口|珠海|常州|温州"
 )
-_TOP = re.compile(rf"(?:中国)?(?:{_PROVINCES}|{_CITIES})")
+_TOP = re.compile(rf"(?:中国)?(?:{_PROVINCES}|{_CITIES})(?![东西南北中]?[一二三四]?[路街道])")  # but 长江西路, 南京东路
 _ADMINISTRATIVE = re.compile(r"[\u4e00-\u9fff]{2,6}?(?:省|自治区|自治州|市|区|县|旗|镇|乡|街道)")
 _LEAD_IN = re.compile(
     r"""
@@ -52,11 +52,12 @@ _STREET = (
     "Street|St|Avenue|Ave|Road|Rd|Boulevard|Blvd|Lane|Ln|Drive|Dr|Court|Ct|Place|Pl|Square|Sq|Terrace|Ter|Way|Parkway"
     "|Pkwy|Highway|Hwy|Close|Crescent|Cres|Circle|Cir|Gardens|Grove|Mews|Row|Hill|Alley|Broadway|Walk|Trail|Trl|Quay"
 )
+_COUNTED = "(?:Days?|Hours?|Minutes?|Weeks?|Months?|Years?|Items?|Pieces?|Packs?|Boxes|Orders?|Stars?|Inch|People)"
 _ENGLISH = re.compile(
     rf"""
     (?<![A-Za-z0-9.,/\#$£€-])
     (?:(?:Apt|Apartment|Suite|Ste|Unit|Flat|Room)\.?[ ]\#?[0-9A-Za-z]{{1,5}},?[ ])?
-    [0-9]{{1,5}}[A-Za-z]?(?:-[0-9]{{1,5}})?,?[ ](?:[NSEW]\.?[ ]|(?:North|South|East|West)[ ])?
+    [0-9]{{1,5}}[A-Za-z]?(?:-[0-9]{{1,5}})?,?[ ](?!{_COUNTED}[ ])(?:[NSEW]\.?[ ]|(?:North|South|East|West)[ ])?
     (?:(?:[A-Z][A-Za-z'’]{{1,20}}|[0-9]{{1,3}}(?:st|nd|rd|th)|St\.|of|the)[ ]){{1,4}}?
     (?:{_STREET})(?![A-Za-z])\.?(?:[ ](?:North|South|East|West|[NSEW]{{1,2}})(?![A-Za-z]))?
     (?:,?[ ](?:Apt|Apartment|Suite|Ste|Unit|Flat|Floor|Room|\#)\.?[ ]?\#?[0-9A-Za-z]{{1,5}})?
@@ -85,8 +86,8 @@ def _head(text: str, first: int, street: int) -> int:
     run = _HAN_RUN.search(text, first, street)
     begin = run.start() if run else street
     before = text[begin:street]
-    if tops := list(_TOP.finditer(before)):
-        return begin + tops[0].start()
+    if top := _TOP.search(text, begin, street + 1):
+        return top.start()
     lead_in = _LEAD_IN.match(before)
     if lead_in and lead_in.end() < len(before):
         begin += lead_in.end()

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from ipaddress import AddressValueError, IPv6Address
 
 from tulou.data.clean.sensitive import checks, cues
-from tulou.data.clean.sensitive.finding import CHECKED, SHAPED, Finding
+from tulou.data.clean.sensitive.finding import PROVEN, SHAPED, Finding
 
 _LOCAL_SIGNS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._%+-'"
 _LONGEST_LOCAL = 64  # RFC 5321
@@ -98,7 +98,7 @@ def find_ips(text: str) -> Iterator[Finding]:
         parts = match[0].split(".")
         is_address = all(int(part) < 256 and (part == "0" or part[0] != "0") for part in parts)
         # 0.… and 255.… are wildcards and masks
-        if is_address and parts[0] not in ("0", "255") and not cues.names_version(text, match.start()):
+        if is_address and parts[0] not in ("0", "255") and not cues.is_version(text, match.start()):
             yield Finding(*match.span(), "ip", SHAPED)
     if "::" not in text and text.count(":") < 7:
         return
@@ -123,7 +123,7 @@ def find_ibans(text: str) -> Iterator[Finding]:
             continue
         tail = _IBAN_TAILS[length].match(text, head.end())
         if tail and checks.iban((text[start : head.end()] + tail[0]).replace(" ", "").replace("-", "")):
-            yield Finding(start, tail.end(), "iban", CHECKED)
+            yield Finding(start, tail.end(), "iban", PROVEN)
 
 
 def find_plates(text: str) -> Iterator[Finding]:
@@ -131,7 +131,7 @@ def find_plates(text: str) -> Iterator[Finding]:
         start, end = match.span()
         if sum(char.isdigit() for char in match[0]) < 3 or text[start - 1 : start] in _no_province_after(match[1]):
             continue
-        if not cues.names_other_number(text, start):
+        if cues.named(text, start) != cues.OTHER:
             yield Finding(start, end, "license_plate", SHAPED)
 
 

@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 ALWAYS = "ALWAYS"
 
-GUESS, CUED, SHAPED, CHECKED = range(4)  # by dictionary; by a word beside it; by its form; by its check digits
+# Known by dictionary; by a word beside it; by its form; by its check digit; by that and its region, date or length.
+GUESS, CUED, SHAPED, CHECKED, PROVEN = range(5)
 
 
 class Finding(NamedTuple):

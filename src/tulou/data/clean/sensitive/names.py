@@ -22,7 +22,7 @@ COMPOUND_SURNAMES = (
 # Not part of a Chinese given name, so the name has ended before it.
 ENDS_NAME = frozenset(
     """
-的是想要在说来和与跟及或女老师电手地住我你他她它您们已把给买下请求问退订收到有没不很就也都刚昨今前从因为对被
+的是想要在说来和与跟及或女老师电手地住我你他她它您们已把给买下请求问退订收到有没不很就也都昨今前从因为对被
 将会能可该应让叫打寄发付交换还身号这那哪个位了着过吗呢吧啊呀吃喝去走看听做用上里外后者，。、；
 
 """.replace("\n", "")
@@ -37,6 +37,15 @@ NO_CHINESE_NAME = _words("""
 查收 农业 明细 古筝 成人 单号 单独 左右 左边 向导 向您 包邮 包装 简单 简介 简历 余额 易拉 顾客
 顾问 任务 费用 景区 景点 冷静 高兴 康复 施工 毕业 宫颈 房主 车主 游客 计算 陆续 曾经 文员 武术
 谷歌 连续 全家
+""")
+# Words that end in a surname and stand before a title: 语文老师, 基金经理.
+ENDS_IN_SURNAME = _words("""
+语文 中文 英文 作文 论文 人文 天文 外文 地方 官方 双方 对方 警方 校方 院方 甲方 乙方 我方 各方 公安 保安 治安
+国安 基金 资金 奖金 现金 黄金 佣金 最高 提高 升高 日常 正常 经常 工程 流程 课程 编程 行程 历史 中华 完成 合成
+道路 线路 汽车 货车 停车 订单 清单 账单 电商 厂商 客商 经商 住房 租房 安全 完全 保全 主管 城管 保管 收费 计费
+会计 设计 统计 审计 施工 平方 责任 主任 现任 前任 关于 由于 对于 终于 大于 方向 定向 定项 事项 专项 体温 高温
+科学 美术 包装 外包 承包 面包 简单 时光 岩石 宝石 冷冻 法国 食品 配件 水管 血管 接管 托管 保温 网易 贸易 交易
+音乐 娱乐 健康 附近 白天 阴阳 太阳 沈阳 贵阳 医药 小学 中学 大学 毛皮
 """)
 GIVEN_NAMES = _words("""
 James John Robert Michael William David Richard Joseph Thomas Charles Christopher Daniel Matthew Anthony Mark Donald

@@ -19,11 +19,10 @@ _FOLD = (
         for first, last in ((0xFF10, 0xFF19), (0xFF20, 0xFF3A), (0xFF41, 0xFF5A))
         for code in range(first, last + 1)
     }
-    | {ord(sign): narrow for sign, narrow in zip("＋．＿％＃（）：", "+._%#():", strict=True)}
+    | {ord(sign): narrow for sign, narrow in zip("＋．＿％＃", "+._%#", strict=True)}
     | dict.fromkeys(map(ord, _DASHES), "-")
     | dict.fromkeys(map(ord, _SPACES), " ")
 )
-# Chinese writes （）： everywhere; alone they are no reason to fold.
 _WIDE = re.compile(f"[{_DASHES}{_SPACES}{_ZERO_WIDTH}０-９＠-Ｚａ-ｚ＋．＿]")
 
 

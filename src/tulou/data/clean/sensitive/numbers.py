@@ -10,18 +10,20 @@ import re
 from collections.abc import Callable, Iterator
 
 from tulou.data.clean.sensitive import checks, cues
-from tulou.data.clean.sensitive.finding import CHECKED, CUED, SHAPED, Find, Finding
+from tulou.data.clean.sensitive.finding import CHECKED, CUED, PROVEN, SHAPED, Find, Finding
 from tulou.data.clean.sensitive.phones import find_phones
+from tulou.data.clean.sensitive.runs import Run, runs
 
-FindInRun = Callable[[str, int, int], Iterator[Finding]]
+FindInRun = Callable[[str, Run], Iterator[Finding]]
 
-_RUN = re.compile(r"[0-9](?:[ .()-]{0,3}[0-9]){6,}")
+_DATE = re.compile(r"(?:19|20)[0-9]{2}([-./])[0-9]{1,2}\1[0-9]{1,2}(?: [0-9]{1,2})?")
 _LEFT, _RIGHT = r"(?<![A-Za-z0-9])", r"(?![A-Za-z0-9])"
 _ID_CARD = re.compile(
     rf"{_LEFT}[1-9][0-9]{{5}}[ -]?(?:18|19|20)[0-9]{{2}}[ -]?[01][0-9][ -]?[0-3][0-9][ -]?"
     rf"[0-9]{{3}}[ -]?[0-9Xx]{_RIGHT}"
 )
-_GROUPED = re.compile(rf"{_LEFT}[0-9]{{2,19}}(?:(?: ?- ?| )[0-9]{{1,15}}){{0,7}}(?![A-Za-z])")
+_DIGITS = re.compile("[0-9]+")
+_MOST_GROUPS = 8
 _PASSPORT = re.compile(rf"{_LEFT}(?:[EGDSPHKCWM][ -]?[0-9]{{8}}|E[A-HJ-NP-Z][ -]?[0-9]{{7}}){_RIGHT}", re.IGNORECASE)
 _PASSPORT_ABROAD = re.compile(rf"{_LEFT}(?=[A-Z0-9]{{0,4}}[0-9]{{5}})[A-Z0-9]{{7,9}}{_RIGHT}")
 _SIGN = "[0-9A-HJ-NPQRTUWXY]"  # GB 32100
@@ -34,33 +36,51 @@ _SSN = re.compile(rf"{_LEFT}(?<![0-9][-.])([0-9]{{3}})([- ]?)([0-9]{{2}})\2([0-9
 _NOBODYS_SSN = ("078051120", "219099999")  # printed on sample cards
 
 
-def find_id_cards(text: str, start: int, end: int) -> Iterator[Finding]:
-    for match in _ID_CARD.finditer(text, start, min(len(text), end + 4)):
-        if checks.id_card(_bare(match[0])):
-            yield Finding(*match.span(), "id_card", CHECKED)
+def find_id_cards(text: str, run: Run) -> Iterator[Finding]:
+    for start in run.starts:
+        match = _ID_CARD.match(text, start)
+        if match and checks.id_card(_bare(match[0])):
+            yield Finding(*match.span(), "id_card", PROVEN)
 
 
-def find_bank_cards(text: str, start: int, end: int) -> Iterator[Finding]:
+def find_bank_cards(text: str, run: Run) -> Iterator[Finding]:
     """Cards written in one, or in groups; a leading or trailing group may belong to something else."""
-    for match in _GROUPED.finditer(text, start, min(len(text), end + 2)):
-        groups = [(group.start(), group.end()) for group in re.finditer("[0-9]+", text[match.start() : match.end()])]
-        if found := _card_of(text, match.start(), groups):
-            yield Finding(*found, "bank_card", CHECKED)
+    if run.is_solid:
+        if _issuer(run.digits) is None:
+            return
+        groups = [(run.start, run.end)]
+    else:
+        groups = [match.span() for match in _DIGITS.finditer(text, run.start, run.end)]
+    if run.is_bounded(text):
+        yield from _cards_among(text, groups)
 
 
-def _card_of(text: str, offset: int, groups: list[tuple[int, int]]) -> tuple[int, int] | None:
-    for first in range(len(groups)):
-        for last in range(len(groups), first, -1):
-            digits = "".join(text[offset + start : offset + end] for start, end in groups[first:last])
-            if len(digits) < 12:
-                break
-            lengths = [end - start for start, end in groups[first:last]]
-            start, end = offset + groups[first][0], offset + groups[last - 1][1]
-            if len(digits) <= 19 and _is_grouped_like_a_card(lengths) and _is_card(text, start, digits, lengths):
-                return start, end
-        if groups[first][1] - groups[first][0] == 4 and first + 1 < len(groups):
-            return None  # the middle of some longer number is no card
-    return None
+def _cards_among(text: str, groups: list[tuple[int, int]]) -> Iterator[Finding]:
+    first = 0
+    while first < len(groups):
+        last = _card_end(text, groups, first)
+        if last:
+            yield Finding(groups[first][0], groups[last - 1][1], "bank_card", CHECKED)
+        first = last or _next_start(groups, first)
+
+
+def _next_start(groups: list[tuple[int, int]], first: int) -> int:
+    """The next group that a card may begin with: behind four digits only the middle of a longer number does."""
+    while first < len(groups) and groups[first][1] - groups[first][0] == 4:
+        first += 1
+    return first + 1
+
+
+def _card_end(text: str, groups: list[tuple[int, int]], first: int) -> int:
+    """Behind which group the card ends that begins with group `first`; 0 if none does."""
+    for last in range(min(len(groups), first + _MOST_GROUPS), first, -1):
+        digits = "".join(text[start:end] for start, end in groups[first:last])
+        if len(digits) < 12 or (last < len(groups) and len(digits) < 14):
+            break
+        lengths = [end - start for start, end in groups[first:last]]
+        if len(digits) <= 19 and _is_grouped_like_a_card(lengths) and _is_card(text, groups[first][0], digits, lengths):
+            return last
+    return 0
 
 
 def _is_grouped_like_a_card(lengths: list[int]) -> bool:
@@ -80,9 +100,9 @@ def _is_card(text: str, start: int, digits: str, lengths: list[int]) -> bool:
     if issued is None or not checks.luhn(digits) or len(set(digits)) == 1:
         return False
     if issued == "sure":
-        return len(lengths) > 1 or not cues.names_other_number(text, start)
+        return len(lengths) > 1 or not _is_other(text, start)
     is_grouped = len(lengths) > 2
-    return (is_grouped or cues.names_card(text, start)) and not cues.names_other_number(text, start)
+    return (is_grouped or cues.names_card(text, start)) and not _is_other(text, start)
 
 
 def _issuer(digits: str) -> str | None:
@@ -91,8 +111,8 @@ def _issuer(digits: str) -> str | None:
     ISO/IEC 7812 issuer ranges as the networks publish them.
     """
     length, two, four = len(digits), int(digits[:2]), int(digits[:4])
-    if two in (62, 81) and 16 <= length <= 19:  # UnionPay
-        return "sure"
+    if two in (62, 81) and 16 <= length <= 19:  # UnionPay; 81 is rare
+        return "sure" if two == 62 else "maybe"
     if digits[0] == "4" and length in (13, 16, 19):  # Visa; 13 digits are also an EAN's
         return "sure" if length == 16 else "maybe"
     if 51 <= two <= 55 and length == 16:  # Mastercard
@@ -114,45 +134,63 @@ def _issuer(digits: str) -> str | None:
     return None
 
 
-def find_passports(text: str, start: int, end: int) -> Iterator[Finding]:
-    first, last = max(0, start - 3), min(len(text), end + 4)
-    for match in _PASSPORT.finditer(text, first, last):
-        if cues.names_passport(text, *match.span()) and not cues.names_other_number(text, match.start()):
+def find_passports(text: str, run: Run) -> Iterator[Finding]:
+    for start in run.starts:
+        if match := _matched(_PASSPORT, text, start):
+            is_other = _is_other(text, match.start()) and not cues.names_any_number(text, match.start())
+            if cues.names_passport(text, *match.span()) and not is_other:
+                yield Finding(*match.span(), "passport", CUED)
+                continue
+        match = _matched(_PASSPORT_ABROAD, text, start)
+        if match and cues.named(text, match.start()) == cues.PASSPORT:
             yield Finding(*match.span(), "passport", CUED)
-    for match in _PASSPORT_ABROAD.finditer(text, first, last):
-        if cues.names_passport_number(text, match.start()):
-            yield Finding(*match.span(), "passport", CUED)
 
 
-def find_social_credit_codes(text: str, start: int, end: int) -> Iterator[Finding]:
-    for match in _SOCIAL_CREDIT.finditer(text, max(0, start - 2), min(len(text), end + 20)):
-        if checks.social_credit(_bare(match[0]).upper()) and not cues.names_other_number(text, match.start()):
-            yield Finding(*match.span(), "social_credit", CHECKED)
+def find_social_credit_codes(text: str, run: Run) -> Iterator[Finding]:
+    for start in run.starts:
+        match = _matched(_SOCIAL_CREDIT, text, start)
+        if match and checks.social_credit(_bare(match[0]).upper()):
+            yield Finding(*match.span(), "social_credit", PROVEN)
 
 
-def find_ssns(text: str, start: int, end: int) -> Iterator[Finding]:
-    for match in _SSN.finditer(text, start, min(len(text), end + 3)):
+def find_ssns(text: str, run: Run) -> Iterator[Finding]:
+    for start in run.starts:
+        match = _SSN.match(text, start)
+        if match is None:
+            continue
         area, separator, group, serial = match.groups()
         if area in ("000", "666") or area[0] == "9" or group == "00" or serial == "0000":
             continue
-        if area + group + serial in _NOBODYS_SSN or cues.names_other_number(text, match.start()):
+        if area + group + serial in _NOBODYS_SSN or _is_other(text, start):
             continue
-        if separator == "-" or cues.names_ssn(text, match.start()):
+        if separator == "-" or cues.names_ssn(text, start):
             yield Finding(*match.span(), "us_ssn", SHAPED)
+
+
+def _matched(pattern: re.Pattern[str], text: str, start: int) -> re.Match[str] | None:
+    """What `pattern` matches at the digits from `start`, or from up to three letters and signs before them."""
+    for first in range(max(0, start - 3), start):
+        if text[first].isascii() and text[first].isalpha() and (match := pattern.match(text, first)):
+            return match
+    return pattern.match(text, start)
+
+
+def _is_other(text: str, start: int) -> bool:
+    return cues.named(text, start) == cues.OTHER
 
 
 def _bare(number: str) -> str:
     return number.replace(" ", "").replace("-", "")
 
 
-# The kind, and the length of the shortest run that can hold one.
-_IN_RUNS: dict[str, tuple[FindInRun, int]] = {
-    "phone": (find_phones, 7),
-    "id_card": (find_id_cards, 17),
-    "bank_card": (find_bank_cards, 12),
-    "passport": (find_passports, 7),
-    "social_credit": (find_social_credit_codes, 7),
-    "us_ssn": (find_ssns, 9),
+# How many digits a run must have at least to hold one, and at most where nothing separates them.
+_IN_RUNS: dict[str, tuple[FindInRun, int, int]] = {
+    "phone": (find_phones, 7, 15),
+    "id_card": (find_id_cards, 17, 18),
+    "bank_card": (find_bank_cards, 12, 19),
+    "passport": (find_passports, 7, 9),
+    "social_credit": (find_social_credit_codes, 7, 18),
+    "us_ssn": (find_ssns, 9, 9),
 }
 NUMBER_KINDS = frozenset(_IN_RUNS)
 
@@ -162,10 +200,10 @@ def number_finder(kinds: frozenset[str]) -> Find:
     wanted = [finder for kind, finder in _IN_RUNS.items() if kind in kinds]
 
     def find(text: str) -> Iterator[Finding]:
-        for run in _RUN.finditer(text):
-            start, end = run.span()
-            for find_in_run, least in wanted:
-                if end - start >= least:
-                    yield from find_in_run(text, start, end)
+        for run in runs(text):
+            if run.is_solid or not _DATE.fullmatch(text, run.start, run.end):
+                for find_in_run, least, most in wanted:
+                    if least <= len(run.digits) and not (run.is_solid and len(run.digits) > most):
+                        yield from find_in_run(text, run)
 
     return find

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from tulou.data.clean.sensitive.finding import CUED, Finding
 from tulou.data.clean.sensitive.names import (
     COMPOUND_SURNAMES,
+    ENDS_IN_SURNAME,
     ENDS_NAME,
     GIVEN_NAMES,
     NO_CHINESE_NAME,
@@ -36,23 +37,23 @@ _TITLE = re.compile(
 _COMPOUND = re.compile(COMPOUND_SURNAMES)
 _LONGEST_NAME = 4
 
-_WORD = r"[A-Z](?:[a-z]+(?:['’][a-z]+)?|['’][A-Z][a-z]+|c[A-Z][a-z]+|ac[A-Z][a-z]+)(?:-[A-Z][a-z]+)?"
+_WORD = r"(?:Ma?c[A-Z][a-z]+|[A-Z](?:['’][A-Z][a-z]+|[a-z]+(?:['’][a-z]+)?))(?:-[A-Z][a-z]+)?"
 _PARTICLE = r"(?:van[ ]der|van[ ]den|van|de[ ]la|de|der|von|da|di|bin|al|el|le)"
 _MORE = rf"(?:[ \t]+(?:[A-Z]\.[ \t]*)?(?:{_PARTICLE}[ \t]+)?{_WORD})"
 _ENGLISH_TITLED = re.compile(
     r"(?<![A-Za-z])(?:Mr|Mrs|Ms|Mx|Miss|Dr|Prof|Professor|Madam|Sir|Mister|Lady|Lord)\.?[ \t]+"
     rf"((?:[A-Z]\.[ \t]*)?{_WORD}{_MORE}{{0,2}})"
 )
-# Behind these, a given name must come or a colon: "from Jane Doe" is a person, "from Hong Kong" is not.
+# Behind these, a given name must come, or "is", or a colon: "from Jane Doe" is a person, "from Hong Kong" is not.
 _WEAK_CUES = (
     "i[ ]am|i'm|this[ ]is|from|contact|name|thanks|cheers|dear|deliver(?:ed)?[ ]to|ship(?:ped)?[ ]to|ask[ ]for"
-    "|speak(?:ing)?[ ](?:to|with)|spoke[ ](?:to|with)"
+    "|speak(?:ing)?[ ](?:to|with)|spoke[ ](?:to|with)|(?:full|customer|contact)[ ]name|account[ ]holder|card[ ]?holder"
+    "|passenger|recipient|addressee|contact[ ]person|consignee"
 )
 _ENGLISH_INTRODUCED = re.compile(
     rf"""
-    (?<![A-Za-z])(?i:my[ ]name(?:[ ]is|'s)|full[ ]name|customer[ ]name|account[ ]holder|card[ ]?holder|passenger
-    |recipient|addressee|contact[ ](?:person|name)|consignee|(?:signed|ordered|booked)[ ]by|attn|attention|regards
-    |sincerely|best[ ]wishes|yours|(?P<weak>{_WEAK_CUES}))
+    (?<![A-Za-z])(?i:my[ ]name(?:[ ]is|'s)|(?:signed|ordered|booked)[ ]by|attn|attention|regards|sincerely
+    |best[ ]wishes|yours|(?P<weak>{_WEAK_CUES}))
     (?P<link>[ \t]*[:,\-][ \t]*\n?|[ \t]+(?:is[ \t]+)?|,?\n)(?P<name>{_WORD}{_MORE}{{1,3}})
     """,
     re.VERBOSE,
@@ -64,7 +65,9 @@ def find_chinese_persons(text: str) -> Iterator[Finding]:
         if length := _name_length(text, *match.span(1)):
             yield Finding(match.start(1), match.start(1) + length, "person", CUED)
     for title in _TITLE.finditer(text):
-        if length := _name_before(text[max(0, title.start() - _LONGEST_NAME) : title.start()]):
+        length = _name_before(text[max(0, title.start() - _LONGEST_NAME) : title.start()])
+        # 语文老师, 工程主管: a bare surname may be the end of a word
+        if length > 1 or (length == 1 and text[max(0, title.start() - 2) : title.start()] not in ENDS_IN_SURNAME):
             yield Finding(title.start() - length, title.start(), "person", CUED)
 
 
@@ -98,7 +101,7 @@ def find_english_persons(text: str) -> Iterator[Finding]:
             yield Finding(match.start(1), match.start(1) + end, "person", CUED)
     for match in _ENGLISH_INTRODUCED.finditer(text):
         name = match["name"]
-        if match["weak"] and ":" not in match["link"] and name.split()[0] not in GIVEN_NAMES:
+        if match["weak"] and match["link"].strip() not in (":", "is") and name.split()[0] not in GIVEN_NAMES:
             continue
         end = _english_name_end(name)
         if end and " " in name[:end]:

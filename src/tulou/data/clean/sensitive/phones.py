@@ -10,8 +10,9 @@ import re
 from collections.abc import Iterator
 
 from tulou.data.clean.sensitive.checks import is_birthday
-from tulou.data.clean.sensitive.cues import is_amount, is_in_url, names_other_number, names_phone
+from tulou.data.clean.sensitive.cues import OTHER, PHONE, is_amount, is_in_url, named
 from tulou.data.clean.sensitive.finding import CUED, SHAPED, Finding
+from tulou.data.clean.sensitive.runs import Run
 
 _GAP = r"(?: ?[-.] ?| )?"
 _LEFT = r"(?<![A-Za-z0-9_+])(?<![0-9][-.])"
@@ -23,16 +24,18 @@ _COUNTRY = (
 )
 _PHONE = re.compile(
     rf"{_LEFT}(?:"
-    rf"(?P<mobile>(?:(?:\(?(?:\+|00)86\)?|86){_GAP})?1(?:[3-9][0-9](?:{_GAP}[0-9]{{4}}{_GAP}[0-9]{{4}}|{_GAP}[0-9]{{3}}{_GAP}[0-9]{{5}}"
-    rf"|[0-9]{_GAP}[0-9]{{4}}{_GAP}[0-9]{{3}})|[ -][3-9](?:[ -][0-9]){{9}}))"
-    rf"|(?P<landline>(?:(?:\+|00)86{_GAP}\(?0?|\(?0)(?:10|2[0-9]|[3-9][0-9]{{2}})\)?{_GAP}[2-8][0-9]{{2,3}}{_GAP}[0-9]{{4}}"
-    r"(?:(?: ?转 ?|-| ?ext\.? ?)[0-9]{1,6})?)"
-    rf"|(?P<abroad>(?:\+ ?|00(?=[1-9][0-9]{{0,2}}[ -]))(?P<code>{_COUNTRY})(?P<rest>(?:[ .()/-]{{0,2}}[0-9]){{6,13}}))"
-    r"|(?P<american>(?:1[ .-])?(?:\([2-9][0-8][0-9]\)[ .-]?|[2-9][0-8][0-9][ .-])[2-9][0-9]{2}[.-][0-9]{4})"
+    rf"(?P<mobile>(?:(?:[(（]?(?:\+|00)86[)）]?|86){_GAP})?1(?:[3-9][0-9](?:{_GAP}[0-9]{{4}}{_GAP}[0-9]{{4}}"
+    rf"|{_GAP}[0-9]{{3}}{_GAP}[0-9]{{5}}|[0-9]{_GAP}[0-9]{{4}}{_GAP}[0-9]{{3}})|[ -][3-9](?:[ -][0-9]){{9}}))"
+    rf"|(?P<landline>(?:(?:\+|00)86{_GAP}[(（]?0?|[(（]?0)(?:10|2[0-9]|[3-9][0-9]{{2}})[)）]?{_GAP}[2-8][0-9]{{2,3}}"
+    rf"(?:[0-9]{{4}}(?:-[0-9]{{1,5}})?|{_GAP}[0-9]{{4}})(?:(?: ?转 ?| ?ext\.? ?)[0-9]{{1,6}})?)"
+    rf"|(?P<abroad>(?:\+ ?|00(?=[1-9][0-9]{{0,2}}[ -]))(?P<code>{_COUNTRY})"
+    rf"(?P<rest>(?:[ .()（）/-]{{0,2}}[0-9]){{6,13}}))"
+    r"|(?P<american>(?:1[ .-])?(?:[(（][2-9][0-8][0-9][)）][ .-]?|[2-9][0-8][0-9][ .-])[2-9][0-9]{2}[.-][0-9]{4})"
     rf"){_RIGHT}"
 )
 _CUED = re.compile(
-    rf"{_LEFT}(?:0[1-9](?:[ .-][0-9]{{2}}){{4}}|\(?[0-9]{{3,5}}\)?(?:[ .-][0-9]{{3,6}}){{1,2}}|[0-9]{{7,12}}){_RIGHT}"
+    rf"{_LEFT}(?:0[1-9](?:[ .-][0-9]{{2}}){{4}}|[(（]?[0-9]{{3,5}}[)）]?(?:[ .-][0-9]{{3,6}}){{1,2}}"
+    rf"|[0-9]{{7,12}}){_RIGHT}"
 )
 _HOTLINE = re.compile(r"(?:0{0,2}86)?[48]00[0-9]{7}|(?:0{0,2}1)?8(?:00|33|44|55|66|77|88)[0-9]{7}")
 _PLANS = {  # fewest and most digits behind the country code, where the country's numbering plan is simple (ITU)
@@ -50,33 +53,44 @@ _NATIONAL_DIGITS = {code: digits for digits, codes in _PLANS.items() for code in
 _ANY_COUNTRY = (7, 12)
 
 
-def find_phones(text: str, start: int, end: int) -> Iterator[Finding]:
-    """Phones that have their digits between `start` and `end`."""
-    found_any = False
-    for match in _PHONE.finditer(text, max(0, start - 5), min(len(text), end + 12)):
-        first = match.start()
+def find_phones(text: str, run: Run) -> Iterator[Finding]:
+    """Phones that have their digits in `run`."""
+    done = 0
+    for start in run.starts:
+        match = _match(text, start) if start >= done else None
+        if match is None:
+            continue
         last = _abroad_end(match) if match["abroad"] else match.end()
-        if last and _is_personal(text, first, last, match.lastgroup or ""):
-            found_any = True
-            yield Finding(first, last, "phone", SHAPED)
-    first = start - (text[start - 1 : start] == "(")
-    if not found_any and names_phone(text, first):
+        if last and _is_personal(text, match.start(), last, match.lastgroup or ""):
+            done = last
+            yield Finding(match.start(), last, "phone", SHAPED)
+    first = run.start - (text[run.start - 1 : run.start] in ("(", "（"))
+    if not done and named(text, first) == PHONE:
         cued = _CUED.match(text, first)
         if cued and not _HOTLINE.fullmatch(_digits(cued[0])) and not _is_date(cued[0]):
             yield Finding(*cued.span(), "phone", CUED)
 
 
+def _match(text: str, start: int) -> re.Match[str] | None:
+    """The phone whose digits begin at `start`, with the plus or bracket before them: (+86) 138…"""
+    for first in range(max(0, start - 3), start):
+        if text[first] in "+(（" and (match := _PHONE.match(text, first)):
+            return match
+    return _PHONE.match(text, start)
+
+
 def _is_personal(text: str, start: int, end: int, form: str) -> bool:
     number = text[start:end]
-    if _HOTLINE.fullmatch(_digits(number)):
+    if form not in ("mobile", "landline") and _HOTLINE.fullmatch(_digits(number)):
         return False
-    if number.startswith(("+", "(")):
+    if number.startswith(("+", "(", "（")):
         return True
-    if form == "landline" and number.isdigit() and not names_phone(text, start):
+    cue = named(text, start)
+    if cue == PHONE:
+        return True
+    if form == "landline" and number.isdigit():
         return False  # an article number as well as 0571…
-    if names_other_number(text, start) or is_amount(text, start, end):
-        return False
-    return not is_in_url(text, start)
+    return cue != OTHER and not is_amount(text, start, end) and not is_in_url(text, start)
 
 
 def _abroad_end(match: re.Match[str]) -> int | None:

@@ -42,10 +42,12 @@ class RemoteRecogniser:
     def prepare(self, texts: Iterable[str]) -> None:
         """Ask about all of `texts` now; their answers are kept until the next call."""
         by_language: defaultdict[str, list[str]] = defaultdict(list)
-        for text in dict.fromkeys(texts):
-            if text and text not in self._known:
-                by_language[detect(text)].append(text)
         known: dict[str, list[Finding]] = {}
+        for text in dict.fromkeys(texts):
+            if text in self._known:
+                known[text] = self._known[text]
+            elif text:
+                by_language[detect(text)].append(text)
         for language, asked in by_language.items():
             for batch in _batches(asked):
                 known.update(zip(batch, self._ask(batch, language), strict=True))
