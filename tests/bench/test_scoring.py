@@ -10,8 +10,8 @@ from tulou.bench.likeness import jaccard, shingles
 from tulou.bench.scoring import Result, changes, is_hidden, reads_as, score
 
 A = (
-    "The clerk inspected ninety units of the folding lamp in the old warehouse before noon and wrote a long report about "
-    "every loose spring, each worn seal and all the other parts that somebody ought to replace when the money comes in."
+    "The clerk inspected ninety units of the folding lamp in the old warehouse before noon and wrote a long report "
+    "about every loose spring, each worn seal and all the other parts somebody ought to replace when money comes in."
 )
 NEAR = A.replace("ninety", "eighty")
 FAR = "The clerk sold ninety units of a folding chair in the new workshop before dusk and wrote a short report."

@@ -12,7 +12,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from tulou.bench.clean import clean_output, run_clean, watching, write_project
+from tulou.bench.clean import clean_output, run_clean, warm_up, watching, write_project
 from tulou.bench.watched import kill_after, tulou_command
 from tulou.core.progress import Progress, Silent
 
@@ -29,6 +29,7 @@ def bench_memory(
     """Clean `rows` documents of about 400 bytes; with `kill`, once more with an accident."""
     progress = progress or Silent()
     project = workdir / "project"
+    warm_up(workdir / "warm", False, progress)
     corpus = write_project(project, rows, seed, MEAN_BYTES, False, progress)
     with watching(progress, "tulou run") as tick:
         run = run_clean(project, tick)

@@ -125,6 +125,10 @@ def _show_clean(figures: Mapping[str, Any]) -> None:
             ratio,
         )
     stdout.print(speed)
+    stdout.print(
+        f"median of {len(ours['runs_s'])}, after one of {human_seconds(ours['warm_up_s'])} in which loops are compiled",
+        style="dim",
+    )
     stages = table("stage", "step", ">seconds", ">documents/s", title="\nWhere the time goes")
     for stage in ours["stages"]:
         stages.add_row(stage["name"], "", f"{stage['seconds']:.2f}", f"{stage['documents_per_s']:,.0f}")
@@ -213,5 +217,7 @@ def _show_memory(figures: Mapping[str, Any]) -> None:
         same = "[green]the same[/green]" if accident["is_same"] else "[red]different[/red]"
         stdout.print(
             f"killed after {human_seconds(accident['killed_after_s'])} ({accident['orphans']} processes left behind), "
-            f"resumed in {human_seconds(accident['resumed_s'])}: the output is {same}"
+            f"resumed in {human_seconds(accident['resumed_s'])} "
+            f"(finished before: {', '.join(accident['cached_stages']) or 'nothing'}): the output is {same}",
+            soft_wrap=True,
         )
