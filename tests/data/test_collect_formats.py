@@ -139,6 +139,7 @@ def test_pdf_keeps_headings_tables_and_flowing_paragraphs(data: Path) -> None:
     SimpleDocTemplate(str(data / "a.pdf")).build(story)
     [row] = read(data.parent)
     assert row["title"] == "Warranty"
+    assert row["position"] == "page=1"
     assert "## How long it lasts" in row["text"]
     assert (sentence * 4).strip() in row["text"]
     assert "| Item | Months |\n| --- | --- |\n| Kettle | 36 |\n| Lamp | 24 |" in row["text"]
@@ -153,7 +154,22 @@ def test_what_stands_on_every_page_of_a_pdf_is_left_out(data: Path) -> None:
     SimpleDocTemplate(str(data / "a.pdf")).build(story)
     [row] = read(data.parent)
     assert "handbook" not in row["text"]
+    assert row["position"] == "page=1-4"
     assert "Text of chapter 3." in row["text"]
+
+
+def test_very_long_pdf_is_parts_that_name_their_pages(data: Path) -> None:
+    style = getSampleStyleSheet()["BodyText"]
+    story: list[Any] = []
+    for number in range(1, 71):
+        story += [Paragraph(f"Chapter {number}. " + "It has many words. " * 180, style), PageBreak()]
+    SimpleDocTemplate(str(data / "a.pdf")).build(story)
+    rows = read(data.parent)
+    [first, second] = [row["position"] for row in rows]
+    last = int(first.removeprefix("page=1-"))
+    assert 20 < last < 70
+    assert second == f"page={last + 1}-70"
+    assert sum(row["text"].count("Chapter") for row in rows) == 70
 
 
 def _picture() -> Image.Image:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from tulou.core.errors import DataError
-from tulou.data.collect.piece import Piece, file_title, split_long
+from tulou.data.collect.piece import MAX_PIECE_CHARS, Piece, file_title, split_long
 
 _MAX_PAGES = 2000
 _MAX_SCANNED_PAGES = 50  # 1-2 s each
@@ -77,6 +77,15 @@ class Line:
         return self.spans[-1].right
 
 
+@dataclass(frozen=True)
+class Block:
+    """A heading, table or paragraph as Markdown; pages count from 0."""
+
+    page: int
+    last_page: int
+    text: str
+
+
 def read_pdf(path: Path) -> list[Piece]:
     """The document as Markdown. Raises `DataError` where it is damaged, locked, or has nothing to read."""
     import pypdfium2
@@ -90,9 +99,40 @@ def read_pdf(path: Path) -> list[Piece]:
         if len(document) > _MAX_PAGES:
             raise DataError(f"has {len(document):,} pages; at most {_MAX_PAGES:,} are read, so split it")
         lines = [line for number, page in enumerate(document) for line in _page_lines(page, number)]
-        text = _markdown(_without_running_titles(lines, len(document))) if lines else _scanned(document)
-    heading = re.search(r"^#+ (.+)$", text, re.MULTILINE)
-    return split_long(heading[1] if heading else file_title(path), text)
+        blocks = _blocks(_without_running_titles(lines, len(document))) if lines else _scanned(document)
+    heading = next((found for block in blocks if (found := re.search(r"^#+ (.+)$", block.text, re.MULTILINE))), None)
+    return _pieces(blocks, heading[1] if heading else file_title(path))
+
+
+def _pieces(blocks: list[Block], title: str) -> list[Piece]:
+    """Blocks together as far as they fit, each piece with the pages it is from."""
+    groups: list[list[Block]] = []
+    chars = 0
+    for block in blocks:
+        chars += len(block.text) + 2
+        if not groups or chars > MAX_PIECE_CHARS:
+            groups.append([])
+            chars = len(block.text)
+        groups[-1].append(block)
+    pieces = []
+    for group in groups:
+        first, last = group[0].page + 1, group[-1].last_page + 1
+        position = f"page={first}" if first == last else f"page={first}-{last}"
+        text = "\n\n".join(block.text for block in group)
+        pieces += [part._replace(position=position) for part in split_long(title, text)]
+    return _apart(pieces)
+
+
+def _apart(pieces: list[Piece]) -> list[Piece]:
+    """Two pieces of one page get numbers, or they would be one document."""
+    count = Counter(piece.position for piece in pieces)
+    seen: Counter[str] = Counter()
+    apart = []
+    for piece in pieces:
+        seen[piece.position] += 1
+        number = f",part={seen[piece.position]}" if count[piece.position] > 1 else ""
+        apart.append(piece._replace(position=piece.position + number))
+    return apart
 
 
 def _page_lines(page: Any, number: int) -> Iterator[Line]:
@@ -154,26 +194,29 @@ def _shape(line: Line) -> str:
     return "page number" if _PAGE_NUMBER.fullmatch(line.text) else line.text
 
 
-def _markdown(lines: list[Line]) -> str:
+def _blocks(lines: list[Line]) -> list[Block]:
+    """Headings, tables and paragraphs as Markdown, in order."""
+    if not lines:
+        return []
     body = statistics.mode(round(line.size, 1) for line in lines for _ in range(len(line.text)))
     sizes = sorted({round(line.size, 1) for line in lines if _is_heading(line, body)}, reverse=True)
     margin = max(line.right for line in lines)
-    blocks: list[str] = []
+    blocks: list[Block] = []
     i = 0
     while i < len(lines):
-        rows = _table_length(lines[i:])
-        if rows:
-            blocks.append(_table(lines[i : i + rows]))
-            i += rows
+        length = _table_length(lines[i:])
+        if length:
+            text = _table(lines[i : i + length])
         elif _is_heading(lines[i], body):
             level = min(sizes.index(round(lines[i].size, 1)) + 1, _LEVELS)
-            blocks.append(f"{'#' * level} {lines[i].text}")
-            i += 1
+            text = f"{'#' * level} {lines[i].text}"
+            length = 1
         else:
-            length = _paragraph_length(lines[i:], body)
-            blocks.append(_paragraph(lines[i : i + length], margin))
-            i += length
-    return "\n\n".join(blocks)
+            length = _paragraph_length(lines[i:], body, margin)
+            text = _paragraph(lines[i : i + length], margin)
+        blocks.append(Block(lines[i].page, lines[i + length - 1].page, text))
+        i += length
+    return blocks
 
 
 def _is_heading(line: Line, body: float) -> bool:
@@ -208,10 +251,13 @@ def _table(lines: list[Line]) -> str:
     return "\n".join([rows[0], "|" + " --- |" * len(columns), *rows[1:]])
 
 
-def _paragraph_length(lines: list[Line], body: float) -> int:
+def _paragraph_length(lines: list[Line], body: float, margin: float) -> int:
     for count in range(1, len(lines)):
         line, before = lines[count], lines[count - 1]
         is_new_page = line.page != before.page
+        is_third_page = line.page - lines[0].page > 1  # no paragraph is that long, and a piece is to name its pages
+        if is_new_page and (is_third_page or not _flows_on(before, lines[0].left, margin)):
+            return count
         gap = before.bottom - line.top
         if _is_heading(line, body) or _table_length(lines[count:]):
             return count
@@ -223,8 +269,7 @@ def _paragraph_length(lines: list[Line], body: float) -> int:
 def _paragraph(lines: list[Line], margin: float) -> str:
     text = _bulleted(lines[0].text)
     for before, line in pairwise(lines):
-        reaches_margin = before.right - lines[0].left > _FLOW_SHARE * (margin - lines[0].left)
-        if _BULLET.match(line.text) or not reaches_margin:
+        if _BULLET.match(line.text) or not _flows_on(before, lines[0].left, margin):
             text += "\n" + _bulleted(line.text)
         else:
             is_chinese = not (before.text[-1:].isascii() and line.text[:1].isascii())
@@ -232,11 +277,16 @@ def _paragraph(lines: list[Line], margin: float) -> str:
     return text
 
 
+def _flows_on(line: Line, left: float, margin: float) -> bool:
+    """Whether the line is so full that the next one continues it."""
+    return line.right - left > _FLOW_SHARE * (margin - left)
+
+
 def _bulleted(text: str) -> str:
     return _BULLET_SIGN.sub("- ", text, count=1) if _BULLET_SIGN.match(text) else text
 
 
-def _scanned(document: Any) -> str:
+def _scanned(document: Any) -> list[Block]:
     from tulou.data.collect.image import recognise
 
     if len(document) > _MAX_SCANNED_PAGES:
@@ -244,7 +294,7 @@ def _scanned(document: Any) -> str:
             f"is a scan of {len(document)} pages; at most {_MAX_SCANNED_PAGES} are read by OCR, so split it"
         )
     texts = [recognise(page.render(scale=_SCAN_DPI / 72).to_numpy()) for page in document]
-    text = "\n\n".join(filter(None, texts))
-    if not text:
+    blocks = [Block(number, number, text) for number, text in enumerate(texts) if text]
+    if not blocks:
         raise DataError("has no text, and none was recognised in its pictures")
-    return text
+    return blocks
