@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -86,9 +87,10 @@ def both(path: Path, columns: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -
 
     fast = run()
 
-    def never(path: Path, **_: Any) -> Any:
-        raise blocks.NotPlainError(0)
-        yield
+    def never(path: Path, **_: Any) -> Iterator[bytes]:
+        if path:
+            raise blocks.NotPlainError(0)
+        yield b""
 
     with monkeypatch.context() as patch:
         patch.setattr(tables, "plain_blocks", never)

@@ -8,6 +8,7 @@ import shutil
 import struct
 import subprocess
 import wave
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from tulou.data.collect.audio import _mono_16khz
 from tulou.data.collect.speech import stretches
 from tulou.data.parquet import read_batches
 
-needs_av = pytest.mark.skipif(__import__("importlib.util").util.find_spec("av") is None, reason="needs PyAV")
+needs_av = pytest.mark.skipif(find_spec("av") is None, reason="needs PyAV")
 
 
 def gather(project: Path, **settings: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -49,8 +50,7 @@ def tone(path: Path, seconds: float = 2.0, rate: int = 22_050) -> Path:
 
 
 def encode(source: Path, target: Path, codec: str, rate: int = 48_000) -> Path:
-    import av
-
+    av: Any = pytest.importorskip("av")
     with av.open(str(source)) as inside, av.open(str(target), "w") as outside:
         stream = outside.add_stream(codec, rate=rate)
         resampler = av.AudioResampler(format=stream.format, layout="stereo", rate=rate)
@@ -154,7 +154,7 @@ def whisper(tmp_path: Path) -> Path:
     """A Whisper of real shape with random weights, made by the tools that make real ones; what it hears is nonsense."""
     pytest.importorskip("faster_whisper")
     transformers = pytest.importorskip("transformers")
-    from ctranslate2.converters import TransformersConverter
+    converters = pytest.importorskip("ctranslate2.converters")
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import WhisperConfig, WhisperForConditionalGeneration, set_seed
 
@@ -204,7 +204,9 @@ def whisper(tmp_path: Path) -> Path:
     tokenizer.save(str(source / "tokenizer.json"))
     (source / "preprocessor_config.json").write_text(json.dumps({"feature_size": 80, "sampling_rate": 16_000}))
     folder = tmp_path / "whisper"
-    TransformersConverter(str(source), copy_files=["tokenizer.json", "preprocessor_config.json"]).convert(str(folder))
+    converters.TransformersConverter(str(source), copy_files=["tokenizer.json", "preprocessor_config.json"]).convert(
+        str(folder)
+    )
     return folder
 
 

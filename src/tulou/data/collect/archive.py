@@ -26,7 +26,17 @@ _SMALL_BYTES = 16 << 20  # up to here any ratio is harmless
 _MAX_TOTAL_BYTES = 32 << 30
 _CHUNK_BYTES = 1 << 20
 _END_RECORD = b"PK\x05\x06"
-_BROKEN = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, ValueError, OSError)
+_BROKEN = (
+    zipfile.BadZipFile,
+    zlib.error,
+    NotImplementedError,
+    RuntimeError,
+    EOFError,
+    ValueError,
+    OSError,
+    LookupError,
+    struct.error,
+)
 
 
 def unpacked(file: SourceFile, room: Path, refuse: Refuse, pattern: str | None = None) -> Iterator[SourceFile]:
@@ -46,7 +56,7 @@ def unpacked(file: SourceFile, room: Path, refuse: Refuse, pattern: str | None =
     with archive:
         for member in archive.infolist()[:_MAX_MEMBERS]:
             name = _name(member)
-            if _is_beside_the_point(member, name, matches):
+            if _is_beside_the_point(name, matches):
                 continue
             total_bytes += member.file_size
             reason = _why_unusable(member, name, total_bytes)
@@ -76,14 +86,14 @@ def _member_count(path: Path) -> int:
     return int(struct.unpack_from("<H", tail, place + 10)[0])  # 65,535 where there are as many or more
 
 
-def _is_beside_the_point(member: zipfile.ZipInfo, name: str, matches: Matches | None) -> bool:
+def _is_beside_the_point(name: str, matches: Matches | None) -> bool:
     parts = PurePosixPath(name).parts
     is_hidden = any(part.startswith((".", "__MACOSX", "~$")) and part != ".." for part in parts)
-    return member.is_dir() or is_hidden or (matches is not None and not matches(name))
+    return name.endswith("/") or is_hidden or (matches is not None and not matches(name))
 
 
 def _why_unusable(member: zipfile.ZipInfo, name: str, total_bytes: int) -> str | None:
-    if name.startswith("/") or ".." in PurePosixPath(name).parts or ":" in name[:2]:
+    if not name or name.startswith("/") or ".." in PurePosixPath(name).parts or ":" in name[:2]:
         return "leads out of the archive and was left out"
     if stat.S_ISLNK(member.external_attr >> 16):
         return "is a link and was left out"

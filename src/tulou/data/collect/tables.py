@@ -372,7 +372,7 @@ def _why(err: Exception) -> str:
 def _flat(value: dict[str, Any]) -> Row:
     """Nested objects as dotted columns, lists joined by commas."""
     row: Row = {}
-    waiting = [("", value)]
+    waiting: list[tuple[str, Any]] = [("", value)]
     while waiting:  # and no recursion: a line may hold a thousand objects within each other
         prefix, item = waiting.pop()
         if isinstance(item, dict):
