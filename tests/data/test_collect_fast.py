@@ -222,3 +222,42 @@ def test_many_rows_are_written_in_groups_and_read_in_bounded_batches(tmp_path: P
     assert pq.ParquetFile(file).metadata.num_row_groups == 2
     assert batches[-1].column("position")[-1].as_py() == "row=20000"
     assert set(batches[0].column("language").to_pylist()) == {"en"}
+
+
+@pytest.mark.parametrize("wrap", ["{}", '{{"stores": {}}}', "\ufeff{}"])
+def test_a_large_json_file_is_streamed_to_the_same_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrap: str
+) -> None:
+    pytest.importorskip("ijson")
+    items = [
+        {"q": "何时发货？", "n": {"x": 1.5, "y": None}},
+        {"q": "b", "n": {"x": 10**15, "y": True}},
+        {"q": "c", "l": [1]},
+    ]
+    path = tmp_path / "a.json"
+    path.write_text(wrap.format(json.dumps(items, ensure_ascii=False)), encoding="utf-8")
+    shape = tables.TableShape(SourceSettings(name="s", url="x"), "uri", "name")
+    whole = list(tables.json_pieces(path, shape, print))
+    monkeypatch.setattr(tables, "MAX_JSON_BYTES", 10)
+    assert list(tables.json_pieces(path, shape, print)) == whole
+    assert len(whole) == 3
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b'{"a": 1, "b": 2222222}', "does not begin with a list"),
+        (b'[{"a": 1}, {"a": ', "is not JSON in UTF-8"),
+        (b'[{"a": "\xff\xfe\xff"}]', "is not JSON in UTF-8"),
+        (b"nonsense words", "is not JSON in UTF-8"),
+    ],
+)
+def test_a_large_json_file_that_is_broken_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes, why: str
+) -> None:
+    pytest.importorskip("ijson")
+    monkeypatch.setattr(tables, "MAX_JSON_BYTES", 10)
+    (tmp_path / "a.json").write_bytes(content)
+    shape = tables.TableShape(SourceSettings(name="s", url="x"), "uri", "name")
+    with pytest.raises(DataError, match=why):
+        list(tables.json_pieces(tmp_path / "a.json", shape, print))

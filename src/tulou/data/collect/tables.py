@@ -10,12 +10,14 @@ the careful way gives, which takes over wherever something is odd.
 
 from __future__ import annotations
 
+import codecs
 import csv
 import hashlib
 import io
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from itertools import chain, repeat
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -352,7 +354,7 @@ def _json_records(path: Path, refuse: Refuse) -> Iterator[Record]:
 
 def _json_items(path: Path, refuse: Refuse) -> Iterable[Any]:
     if path.stat().st_size > MAX_JSON_BYTES:
-        raise DataError(f"is larger than {MAX_JSON_BYTES:,} bytes; save it as jsonl, one object a line")
+        return _streamed_items(path)
     try:
         value = json.loads("\n".join(line.text for line in _within_limit(careful_lines(path, after=0), refuse)))
     except (ValueError, RecursionError) as err:
@@ -363,6 +365,32 @@ def _json_items(path: Path, refuse: Refuse) -> Iterable[Any]:
     if not isinstance(value, list):
         raise DataError(f"holds {type(value).__name__}, not an object or a list of objects")
     return value
+
+
+def _streamed_items(path: Path) -> Iterator[Any]:
+    """The items of a list at the top, or of the list that an object begins with, one at a time."""
+    if find_spec("ijson") is None:
+        raise DataError(f"is larger than {MAX_JSON_BYTES:,} bytes; save it as jsonl, one object a line")
+    import ijson
+
+    try:
+        with path.open("rb") as stream:
+            start = len(codecs.BOM_UTF8) if stream.read(3) == codecs.BOM_UTF8 else 0
+            stream.seek(start)
+            events = [event for event, _ in zip(ijson.parse(stream), range(3), strict=False)]
+            kinds = [kind for _, kind, _ in events]
+            if kinds[:1] == ["start_array"]:
+                prefix = "item"
+            elif kinds == ["start_map", "map_key", "start_array"]:
+                prefix = f"{events[1][2]}.item"
+            else:
+                raise DataError(
+                    f"is larger than {MAX_JSON_BYTES:,} bytes and does not begin with a list; save it as jsonl"
+                )
+            stream.seek(start)
+            yield from ijson.items(stream, prefix, use_float=True)
+    except (ijson.JSONError, ValueError) as err:
+        raise DataError(f"is not JSON in UTF-8: {_one_line(err)}") from err
 
 
 def _why(err: Exception) -> str:
