@@ -118,3 +118,26 @@ def test_cleaning_twice_gives_the_same_bytes(write_documents: WriteDocuments, tm
         clean(documents, tmp_path / name, CleanSettings(), Silent())
         outputs.append((tmp_path / name / "documents-00000.parquet").read_bytes())
     assert outputs[0] == outputs[1]
+
+
+def test_spelling_is_learned_from_the_source_then_corrected_or_reported(write_documents: WriteDocuments) -> None:
+    records = [f"The Yunque kettle of customer {n} was delivered on time." for n in range(40)]
+    documents = write_documents(
+        [{"text": text, "position": ""} for text in (*records, "The Yunque kettle was delivred late.")]
+    )
+    summary, rows, out = run(documents, CleanSettings(spelling="correct"))
+    assert summary["changed"] == {"spelling.en": 1}
+    assert rows[-1]["text"] == "The Yunque kettle was delivered late."
+    summary, rows, out = run(documents, CleanSettings(spelling="report"))
+    assert (summary["changed"], summary["reported"]) == ({}, {"spelling.en": 1})
+    assert rows[-1]["text"] == "The Yunque kettle was delivred late."
+    decision = pq.read_table(out / "decisions-00000.parquet").to_pylist()[0]
+    assert (decision["action"], decision["after"]) == ("reported", "The Yunque kettle was delivered late.")
+
+
+def test_traditional_characters_are_simplified_where_asked(write_documents: WriteDocuments) -> None:
+    documents = write_documents([{"text": "請問這個商品怎麼退貨？"}])
+    assert run(documents)[1][0]["text"] == "請問這個商品怎麼退貨？"
+    summary, rows, _ = run(documents, CleanSettings(traditional="simplify"))
+    assert rows[0]["text"] == "请问这个商品怎么退货？"
+    assert summary["changed"] == {"chinese.simplified": 1}

@@ -46,7 +46,7 @@ DECISION = pa.schema(
         pa.field("position", pa.string(), nullable=False),
         pa.field("step", pa.string(), nullable=False),  # "encoding", "exact_duplicate", "sensitive", ...
         pa.field("rule", pa.string(), nullable=False),  # "gbk_as_latin1", "phone", "too_short", ...
-        pa.field("action", pa.string(), nullable=False),  # "changed" or "dropped"
+        pa.field("action", pa.string(), nullable=False),  # "changed", "reported" (would be) or "dropped"
         pa.field("before", pa.string()),
         pa.field("after", pa.string()),  # for a duplicate: the id of the copy that was kept
     ]

@@ -11,6 +11,7 @@ from __future__ import annotations
 import shutil
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ import pyarrow.parquet as pq
 from tulou.core.progress import Progress
 from tulou.core.settings import CleanSettings
 from tulou.data.clean.copies import CopySettings, find_copies
-from tulou.data.clean.shard import EXAMPLES_PER_RULE, LENGTH_EDGES, Shard, finish, prepare
+from tulou.data.clean.shard import EXAMPLES_PER_RULE, LENGTH_EDGES, Shard, count_words, finish, prepare
+from tulou.data.clean.spelling import Counts
 from tulou.data.engine import Engine, InProcess
 from tulou.data.parquet import parquet_files, read_batches
 
@@ -70,6 +72,9 @@ def clean(
         for number, (rows, pieces) in enumerate(parts)
     ]
     engine = engine or InProcess()
+    if settings.spelling != "off":
+        words = _learn_words(shards, home / "words", engine, progress)
+        shards = [replace(shard, words=words) for shard in shards]
     with progress.bar("clean", total=total, unit="records") as bar:
         for number in engine.map(prepare, shards):
             bar.advance(shards[number].rows)
@@ -113,6 +118,18 @@ def _parts(documents: Path) -> list[tuple[int, Pieces]]:
     return parts
 
 
+def _learn_words(shards: Sequence[Shard], folder: Path, engine: Engine, progress: Progress) -> Path:
+    """What the speller learns from all records, into `folder`."""
+    if not folder.exists():
+        with progress.bar("learn words", total=sum(shard.rows for shard in shards), unit="records") as bar:
+            counts = Counts()
+            for shard, counted in zip(shards, engine.map(count_words, shards), strict=True):
+                counts.merge(Counts.load(counted))
+                bar.advance(shard.rows)
+            counts.save(folder)
+    return folder
+
+
 def _copy_settings(shard: Shard) -> CopySettings:
     settings = shard.settings
     return CopySettings(
@@ -128,6 +145,7 @@ def _copy_settings(shard: Shard) -> CopySettings:
 def _merged(summaries: Sequence[dict[str, Any]]) -> dict[str, Any]:
     dropped: Counter[str] = Counter()
     changed: Counter[str] = Counter()
+    reported: Counter[str] = Counter()
     languages: Counter[str] = Counter()
     shown: Counter[str] = Counter()
     steps: dict[str, list[float]] = {}
@@ -136,6 +154,7 @@ def _merged(summaries: Sequence[dict[str, Any]]) -> dict[str, Any]:
     for summary in summaries:
         dropped.update(summary["dropped"])
         changed.update(summary["changed"])
+        reported.update(summary["reported"])
         languages.update(summary["languages"])
         lengths = [a + b for a, b in zip(lengths, summary["lengths"], strict=True)]
         for name, numbers in summary["steps"].items():
@@ -151,6 +170,7 @@ def _merged(summaries: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "kept": sum(summary["kept"] for summary in summaries),
         "dropped": dict(dropped.most_common()),
         "changed": dict(changed.most_common()),
+        "reported": dict(reported.most_common()),
         "examples": examples,
         "steps": [
             {"name": name, "in": int(rows_in), "out": int(rows_out), "seconds": round(seconds, 3)}

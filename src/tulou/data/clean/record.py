@@ -30,7 +30,7 @@ class Decision(NamedTuple):
     position: str
     step: str
     rule: str
-    action: str  # "changed" or "dropped"
+    action: str  # "changed", "reported" (would be changed) or "dropped"
     before: str | None
     after: str | None
 
@@ -92,6 +92,16 @@ def rewriting(step: str, rewrite: Rewrite, waits_for: Trait | None, look: Look =
         if not texts and not titles:
             return batch, []
         return _replaced(batch, texts, titles, look), _changes(batch, step, texts, titles)
+
+    return run
+
+
+def reporting(step: str, rewrite: Rewrite, waits_for: Trait | None) -> Step:
+    """The step that says what `rewrite` would do, and leaves everything as it is."""
+
+    def run(batch: pa.RecordBatch) -> tuple[pa.RecordBatch, list[Decision]]:
+        texts = _rewritten(batch.column("text"), _rows_with(batch.column("traits"), waits_for), rewrite)
+        return batch, _changes(batch, step, texts, {}, "reported")
 
     return run
 
@@ -166,7 +176,9 @@ def _counts_array(counts: NDArray[np.int32]) -> pa.FixedSizeListArray:
     return pa.FixedSizeListArray.from_arrays(pa.array(np.ascontiguousarray(counts).ravel()), len(Count))
 
 
-def _changes(batch: pa.RecordBatch, step: str, texts: Changes, titles: Changes) -> list[Decision]:
+def _changes(
+    batch: pa.RecordBatch, step: str, texts: Changes, titles: Changes, action: str = "changed"
+) -> list[Decision]:
     """One decision for each rule that touched a row; its text speaks for its title."""
     rows = sorted({*texts, *titles})
     places = batch.select(["id", "uri", "position"]).take(pa.array(rows, pa.int64())).to_pylist()
@@ -174,8 +186,7 @@ def _changes(batch: pa.RecordBatch, step: str, texts: Changes, titles: Changes) 
     for row, place in zip(rows, places, strict=True):
         before, after, rules = texts.get(row) or titles[row]
         decisions += [
-            Decision(place["id"], place["uri"], place["position"], step, rule, "changed", before, after)
-            for rule in rules
+            Decision(place["id"], place["uri"], place["position"], step, rule, action, before, after) for rule in rules
         ]
     return decisions
 
@@ -201,7 +212,7 @@ class _Excerpts:
             return self._last[1]
         before, after = decision.before, decision.after
         start = 0
-        if before is not None and after is not None and decision.action == "changed":
+        if before is not None and after is not None and decision.action != "dropped":
             start = first_difference(before, after, _CONTEXT_CHARS)
             after = _excerpt(after, start, self._redact)
         pair = _excerpt(before, start, self._redact) if before is not None else None, after

@@ -16,10 +16,11 @@ import pyarrow as pa
 
 from tulou.core.settings import CleanSettings
 from tulou.data.clean.characters import collapse_space, fold_characters
+from tulou.data.clean.chinese import simplify
 from tulou.data.clean.encoding import repair
 from tulou.data.clean.markup import strip_markup
 from tulou.data.clean.quality import advertising, empty, quality
-from tulou.data.clean.record import Decision, Look, Mask, Step, Wake, judging, rewriting
+from tulou.data.clean.record import Decision, Look, Mask, Rewrite, Step, Wake, judging, reporting, rewriting
 from tulou.data.clean.sensitive import Guard, build_guard
 from tulou.data.kernels.survey import Count, Survey, Trait, survey
 
@@ -27,9 +28,12 @@ WAITS_FOR = {
     "encoding": Trait.LATIN1 | Trait.RARE_HAN | Trait.INVISIBLE,
     "markup": Trait.ANGLE | Trait.AMPERSAND,
     "characters": Trait.INVISIBLE | Trait.FOLDABLE,
+    "chinese": Trait.HAN_BEYOND,
     "space": Trait.SPACING,
 }
 """The traits without one of which a rewriting step changes nothing."""
+
+_SPELLING = {"correct": rewriting, "report": reporting}
 
 
 @dataclass(frozen=True)
@@ -44,11 +48,13 @@ def build_rules(
     *,
     is_labelled: bool,
     token_key: bytes | None = None,
+    speller: Rewrite | None = None,
     look: Look = survey,
 ) -> Rules:
     """The steps that look at one record at a time; paths in `settings` are relative to the folder `project`.
 
-    Raises `SettingsError` for a word list or recogniser that cannot be loaded.
+    Without a `speller`, which learns from the whole source first, spelling is left out. Raises `SettingsError` for a
+    word list or recogniser that cannot be loaded.
     """
     guard = build_guard(settings, token_key, project)
     sensitive = _traits_of(guard)
@@ -57,13 +63,18 @@ def build_rules(
         ("encoding", rewrite("encoding", repair, WAITS_FOR["encoding"])),
         ("markup", rewrite("markup", strip_markup, WAITS_FOR["markup"])),
         ("characters", rewrite("characters", fold_characters, WAITS_FOR["characters"])),
+        *(
+            [("chinese", rewrite("chinese", simplify, WAITS_FOR["chinese"]))]
+            if settings.traditional == "simplify"
+            else []
+        ),
         ("space", rewrite("space", collapse_space, WAITS_FOR["space"])),
         ("empty", judging("empty", empty, _is_blank)),
+        *([("sensitive records", _asked_together(guard, judging("sensitive", guard.judge)))] if guard.drops else []),
         ("sensitive", _asked_together(guard, rewrite("sensitive", guard.rewrite, sensitive))),
+        *([("spelling", _SPELLING[settings.spelling]("spelling", speller, None))] if speller else []),
         ("quality", judging("quality", quality(settings), _may_be_poor(settings))),
     ]
-    if guard.drops:
-        steps.insert(-2, ("sensitive records", _asked_together(guard, judging("sensitive", guard.judge))))
     if is_labelled:
         steps.append(("spam", judging("spam", advertising)))
     return Rules([(name, step) for name, step in steps if name.partition(" ")[0] not in settings.off], guard.redact)

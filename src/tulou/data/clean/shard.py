@@ -36,6 +36,7 @@ from tulou.data.clean.record import (
     without_survey,
 )
 from tulou.data.clean.rules import Rules, build_rules
+from tulou.data.clean.spelling import Counts, Speller, count
 from tulou.data.kernels.fingerprint import Unit, fingerprint, rows_per_band
 from tulou.data.kernels.survey import Count, survey
 from tulou.data.parquet import open_writer
@@ -63,11 +64,28 @@ class Shard:
     is_labelled: bool
     speaks_for_itself: bool  # rows of tables are "column: value"
     is_compiled: bool
+    words: Path | None = None  # what the speller learned from all shards
     token_key: bytes | None = field(default=None, repr=False)
 
     @property
     def unit(self) -> Unit:
         return Unit.CHARACTERS if self.is_labelled else Unit.WORDS
+
+
+def count_words(shard: Shard) -> Path:
+    """What the speller wants to know of this shard's texts, once they are otherwise clean; returns its folder."""
+    folder = shard.folder.with_name(f"words-{shard.number:05d}")
+    if not folder.exists():
+        counts = Counts()
+        for batch in _read(shard):
+            surveyed = with_survey(batch, partial(survey, is_compiled=shard.is_compiled))
+            for _, step in _rules(shard).steps:
+                surveyed, _ = step(surveyed)
+            is_row = pc.match_substring(surveyed.column("position"), "row=")
+            titles = surveyed.column("title").filter(pc.invert(is_row))  # that of a row is the beginning of its text
+            counts.merge(count(surveyed.column("text").to_pylist(), titles.to_pylist()))
+        counts.save(folder)
+    return folder
 
 
 def prepare(shard: Shard) -> int:
@@ -139,13 +157,14 @@ class Tally:
     kept: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
     changed: Counter[str] = field(default_factory=Counter)
+    reported: Counter[str] = field(default_factory=Counter)
     examples: list[dict[str, Any]] = field(default_factory=list)
     steps: dict[str, list[float]] = field(default_factory=dict)  # name to records in, records out, seconds
     waiting: list[Decision] = field(default_factory=list)
 
     @classmethod
     def of(cls, summary: dict[str, Any]) -> Tally:
-        counts = {name: Counter(summary[name]) for name in ("dropped", "changed")}
+        counts = {name: Counter(summary[name]) for name in ("dropped", "changed", "reported")}
         return cls(summary["in"], summary["kept"], **counts, examples=summary["examples"], steps=summary["steps"])
 
     def run(self, name: str, step: Step, batch: pa.RecordBatch) -> pa.RecordBatch:
@@ -165,7 +184,7 @@ class Tally:
         batch = decision_batch(self.waiting, redact)
         for place, decision in enumerate(self.waiting):
             rule = f"{decision.step}.{decision.rule}"
-            counts = self.dropped if decision.action == "dropped" else self.changed
+            counts: Counter[str] = getattr(self, decision.action)
             counts[rule] += 1
             if counts[rule] <= EXAMPLES_PER_RULE:
                 self.examples.append(_example(batch.slice(place, 1).to_pylist()[0]))
@@ -180,6 +199,7 @@ class Tally:
             "kept": self.kept,
             "dropped": dict(self.dropped),
             "changed": dict(self.changed),
+            "reported": dict(self.reported),
             "examples": self.examples,
             "steps": self.steps,
         }
@@ -187,18 +207,26 @@ class Tally:
 
 def _rules(shard: Shard) -> Rules:
     return _built_rules(
-        shard.settings.model_dump_json(), shard.project, shard.is_labelled, shard.is_compiled, shard.token_key
+        shard.settings.model_dump_json(),
+        shard.project,
+        shard.is_labelled,
+        shard.is_compiled,
+        shard.token_key,
+        shard.words,
     )
 
 
 @lru_cache(maxsize=4)
-def _built_rules(settings: str, project: Path, is_labelled: bool, is_compiled: bool, token_key: bytes | None) -> Rules:
+def _built_rules(
+    settings: str, project: Path, is_labelled: bool, is_compiled: bool, token_key: bytes | None, words: Path | None
+) -> Rules:
     """Made once a process: word lists and expressions take a while to compile."""
     return build_rules(
         CleanSettings.model_validate_json(settings),
         project,
         is_labelled=is_labelled,
         token_key=token_key,
+        speller=Speller.load(words).rewrite if words else None,
         look=partial(survey, is_compiled=is_compiled),
     )
 
@@ -250,7 +278,7 @@ def _read_arrow(path: Path) -> pa.Table:
 
 def _example(row: dict[str, Any]) -> dict[str, Any]:
     before, after = row["before"] or "", row["after"]
-    if row["action"] == "changed" and after is not None:
+    if row["action"] != "dropped" and after is not None:
         start = first_difference(before, after, SHOWN_CHARS // 3)
         before, after = before[start:], after[start : start + SHOWN_CHARS]
     return {"step": row["step"], "rule": row["rule"], "before": before[:SHOWN_CHARS], "after": after}

@@ -82,6 +82,8 @@ class Grams:
         keys = np.concatenate([self.keys, *(keys for keys, _ in self._pending)])
         counts = np.concatenate([self.counts, *(counts for _, counts in self._pending)])
         self._pending, self._pending_keys = [], 0
+        if len(keys) == 0:
+            return
         order = np.argsort(keys, kind="stable")
         keys, counts = keys[order], counts[order]
         starts = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]]))
