@@ -51,17 +51,17 @@ def test_a_folder_with_other_peoples_files_is_left_alone(tmp_path: Path) -> None
 
 @pytest.mark.slow
 def test_the_benchmark_measures_the_real_pipeline(tmp_path: Path) -> None:
-    done = CliRunner().invoke(app, ["bench", "clean", "--rows", "1500", "--json", "--keep", str(tmp_path)])
+    done = CliRunner().invoke(app, ["bench", "clean", "--rows", "5500", "--json", "--keep", str(tmp_path)])
     assert done.exit_code == 0, done.output
     figures = json.loads(done.output)
     ours = figures["tulou"]
-    assert figures["rows"] == 1500
+    assert figures["rows"] == 5500
     assert {stage["name"] for stage in ours["stages"]} == {"collect.corpus", "clean.corpus"}
     assert len(ours["runs_s"]) == 3
     assert ours["documents_per_s"] > 0
     assert ours["peak_pss_bytes"] > 50_000_000
     quality = ours["quality"]
-    assert 1000 < quality["kept"] < 1500
+    assert 4000 < quality["kept"] < 5500
     assert quality["near_duplicates"]["recall"] >= 0.95
     assert quality["exact_duplicates"]["same"]["recall"] == 1
     assert quality["lost"]["merged_share"] < 0.005

@@ -31,7 +31,8 @@ MASKS = {kind: f"[{kind}]" for kind in SENSITIVE_KINDS}
 
 _SMALL_ROWS = 250_000
 _RUNS = 3
-_WARM_ROWS = 500
+_WARM_ROWS = 8_000  # at most; a few documents are cleaned without compiled loops and would warm nothing up
+_WARM_BYTES = 300
 _ROW = re.compile(r"row=(\d+)$")
 _ENVIRON = {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
 _PROJECT = """\
@@ -76,7 +77,7 @@ def bench_clean(
     """Write a corpus into `workdir`, clean it, score it. Returns one object with every figure."""
     progress = progress or Silent()
     project = workdir / "project"
-    first_s = warm_up(workdir / "warm", spelling, progress)
+    first_s = warm_up(workdir / "warm", rows, spelling, progress)
     corpus = write_project(project, rows, seed, mean_bytes, spelling, progress)
     runs = []
     for number in range(_RUNS if rows <= _SMALL_ROWS else 1):
@@ -128,9 +129,9 @@ def write_project(project: Path, rows: int, seed: int, mean_bytes: int, spelling
     return write_corpus(project / "data" / "corpus.jsonl", rows, seed, mean_bytes, progress=progress)
 
 
-def warm_up(project: Path, spelling: bool, progress: Progress) -> float:
-    """Seconds of a first run on next to nothing, in which the loops are compiled: once for each installed version."""
-    write_project(project, _WARM_ROWS, 1, 900, spelling, Silent())
+def warm_up(project: Path, rows: int, spelling: bool, progress: Progress) -> float:
+    """Seconds of a first, small run, in which the loops are compiled: once for each installed version."""
+    write_project(project, min(rows, _WARM_ROWS), 1, _WARM_BYTES, spelling, Silent())
     with watching(progress, "tulou run, to compile its loops") as tick:
         return round(run_clean(project, tick).seconds, 3)
 

@@ -29,7 +29,7 @@ def bench_memory(
     """Clean `rows` documents of about 400 bytes; with `kill`, once more with an accident."""
     progress = progress or Silent()
     project = workdir / "project"
-    warm_up(workdir / "warm", False, progress)
+    warm_up(workdir / "warm", rows, False, progress)
     corpus = write_project(project, rows, seed, MEAN_BYTES, False, progress)
     with watching(progress, "tulou run") as tick:
         run = run_clean(project, tick)
