@@ -9,12 +9,13 @@ import json
 import time
 import urllib.request
 import uuid
+from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 import pytest
 from tests.data.servers import (
@@ -32,6 +33,11 @@ from tulou.data.collect.databases import database_digest
 from tulou.data.collect.tables import MissingColumnError
 
 __all__ = ["elasticsearch_stand_in_url", "mongodb_stand_in_url"]
+
+
+def login(user: str | None, password: str | None) -> dict[str, str]:
+    pair = f"{unquote(user or '')}:{unquote(password or '')}".encode()
+    return {"authorization": f"Basic {b64encode(pair).decode()}"} if user else {}
 
 
 @dataclass
@@ -64,8 +70,9 @@ class Documents:
             return f"{self.server}?collection={self.name}&{asked}"
         return f"{self.server}/{self.name}?{asked}"
 
-    def source(self, parameters: Mapping[str, str] = {}, **settings: Any) -> SourceSettings:
-        return SourceSettings(name="tickets", url=self.url(**parameters), **settings)
+    def source(self, words: str | None = None, **settings: Any) -> SourceSettings:
+        url = self.url(filter=words) if words else self.url()
+        return SourceSettings(name="tickets", url=url, **settings)
 
     def _http(self, method: str, target: str, body: Any) -> None:
         parts = urlsplit(self.server)
@@ -73,7 +80,7 @@ class Documents:
         request = urllib.request.Request(
             f"{scheme}://{parts.netloc.rpartition('@')[2]}{target}",
             json.dumps(body).encode(),
-            {"content-type": "application/json"},
+            {"content-type": "application/json", **login(parts.username, parts.password)},
             method=method,
         )
         urllib.request.urlopen(request, timeout=10).close()
@@ -103,7 +110,7 @@ def tickets(request: pytest.FixtureRequest) -> Documents:
 FIRST = {"body": "我想退货", "intent": "return", "customer": "c1", "number": 7, "at": "2026-01-01T10:00:00Z"}
 SECOND = {"body": "Where is it?", "intent": "delivery", "customer": "c2", "number": 8, "at": "2026-01-02T10:00:00Z"}
 THIRD = {"body": "Good shop", "intent": "praise", "number": 9, "at": "2026-01-02T10:00:00Z"}
-SETTINGS = {"text": ("body",), "label": "intent", "subject_id": "customer"}
+SETTINGS: dict[str, Any] = {"text": ("body",), "label": "intent", "subject_id": "customer"}
 
 
 def test_documents_are_read_with_text_label_and_person(tickets: Documents, tmp_path: Path) -> None:
@@ -122,8 +129,8 @@ def test_documents_are_read_with_text_label_and_person(tickets: Documents, tmp_p
 def test_more_documents_than_a_page_are_all_read(tickets: Documents, tmp_path: Path) -> None:
     for number in range(600):
         tickets.put(f"{number:04d}", {**FIRST, "body": f"ticket {number}", "number": number // 7})
-    for settings in ({}, {"cursor": "number"}):
-        rows, _ = collected(tickets.source(text=("body",), **settings), tmp_path)
+    for cursor in (None, "number"):
+        rows, _ = collected(tickets.source(text=("body",), cursor=cursor), tmp_path)
         assert [row["text"] for row in rows] == [f"ticket {number}" for number in range(600)]
 
 
@@ -163,10 +170,10 @@ def test_filter_of_the_server_chooses(tickets: Documents, tmp_path: Path) -> Non
     tickets.put("a", FIRST)
     tickets.put("b", SECOND)
     words = {"intent": "return"} if tickets.kind == "mongodb" else {"term": {"intent": "return"}}
-    rows, _ = collected(tickets.source({"filter": json.dumps(words)}, text=("body",)), tmp_path)
+    rows, _ = collected(tickets.source(json.dumps(words), text=("body",)), tmp_path)
     assert [row["position"] for row in rows] == ["row=a"]
     with pytest.raises(SettingsError, match="is not JSON"):
-        collected(tickets.source({"filter": "intent=return"}), tmp_path)
+        collected(tickets.source("intent=return"), tmp_path)
 
 
 def test_missing_collection_and_field_are_answered_with_what_there_is(tickets: Documents, tmp_path: Path) -> None:

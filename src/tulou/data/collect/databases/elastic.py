@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 from tulou.core.errors import DataError, SettingsError
 from tulou.core.extras import load_extra
@@ -142,10 +142,10 @@ def open_elastic(source: SourceSettings, url: str) -> Iterator[ElasticTable]:
     uri = without_secrets(url).partition("?")[0].rstrip("/")
     parts = urlsplit(url)
     index = unquote(parts.path.strip("/"))
-    if not parts.hostname or not index or "/" in index:
+    if not parts.hostname or not index or "/" in index or not _has_port(parts):
         raise SettingsError(f"source {source.name!r}: {uri!r} names no index; write elasticsearch://HOST:9200/INDEX")
     chosen = _filter(source, options.get("filter"))
-    with reading(source, uri, url, (transport.TransportError, transport.ApiError, ValueError)):
+    with reading(source, uri, url, (transport.TransportError, transport.ApiError)):
         server = connect(url, options, uri)
         try:
             fields = _fields(source, server, index, uri)
@@ -177,6 +177,13 @@ def connect(url: str, options: Mapping[str, str], shown: str) -> Server:
     server = Server(transport.Transport([node], retry_on_timeout=False), headers, shown)
     server.call("GET", "/", timeout_s=CONNECT_TIMEOUT_S)
     return server
+
+
+def _has_port(parts: SplitResult) -> bool:
+    try:
+        return parts.port != 0
+    except ValueError:
+        return False
 
 
 def _fields(source: SourceSettings, server: Server, index: str, uri: str) -> dict[str, set[str]]:
