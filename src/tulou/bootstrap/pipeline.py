@@ -176,13 +176,19 @@ def _report(project: Project) -> Stage:
         from tulou.core.stage import MANIFEST, read_json
         from tulou.data.report import write_report
 
-        summaries = {
-            name: tuple(
-                read_json(context.inputs[f"{step}.{name}"] / MANIFEST)["summary"] for step in ("collect", "clean")
-            )
+        def manifest(step: str, name: str) -> dict[str, Any]:
+            found: dict[str, Any] = read_json(context.inputs[f"{step}.{name}"] / MANIFEST)
+            return found
+
+        sources = {
+            name: {
+                "collect": manifest("collect", name)["summary"],
+                "clean": manifest("clean", name)["summary"],
+                "seconds": {step: manifest(step, name)["seconds"] for step in ("collect", "clean")},
+            }
             for name in names
         }
-        write_report(context.out / "report.html", context.out / "report.json", summaries)
+        write_report(context.out / "report.html", context.out / "report.json", sources)
         return {"html": "report.html", "json": "report.json"}
 
     return Stage(
