@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import socket
 import threading
 import time
 import zipfile
@@ -104,6 +105,8 @@ def test_members_of_an_archive_in_the_project_can_be_chosen(tmp_path: Path) -> N
         ("git://repo/a.md", "is not read"),
         ("nonsense://x/a.md", "cannot be read: Protocol not known"),
         ("https://example.invalid/*.md", "HTTP has no listing"),
+        ("hdfs://host:port/a.md", "is no URL"),
+        ("http://[half/a.md", "is no URL"),
     ],
 )
 def test_urls_that_lead_elsewhere_or_nowhere_are_refused(tmp_path: Path, url: str, why: str) -> None:
@@ -125,6 +128,19 @@ def test_a_dead_host_is_a_clear_error_within_seconds(tmp_path: Path, url: str) -
     with pytest.raises(DataError, match=r"127\.0\.0\.1:1"):
         gather(tmp_path, url)
     assert time.monotonic() - started < 15
+
+
+@pytest.mark.parametrize("scheme", ["hdfs", "webhdfs", "http"])
+def test_a_host_that_listens_and_says_nothing_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scheme: str
+) -> None:
+    monkeypatch.setattr("tulou.data.collect.remote._FIRST_ANSWER_S", 1.5)
+    monkeypatch.setattr("tulou.data.collect.remote._LISTING_S", 1.5)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        started = time.monotonic()
+        with pytest.raises(DataError, match="did not answer in 2 s; check the address"):
+            gather(tmp_path, f"{scheme}://127.0.0.1:{silent.getsockname()[1]}/a.md")
+    assert time.monotonic() - started < 10
 
 
 class _Shop(BaseHTTPRequestHandler):
@@ -218,19 +234,18 @@ def test_objects_in_s3_are_listed_and_read(tmp_path: Path, monkeypatch: pytest.M
     try:
         host, port = server.get_host_and_port()
         for name, value in {
-            "AWS_ENDPOINT_URL": f"http://{host}:{port}",
             "AWS_ACCESS_KEY_ID": "other",
             "AWS_SECRET_ACCESS_KEY": "other",
             "AWS_DEFAULT_REGION": "us-east-1",
             "S3_SECRET": "abc/def+ghi",
         }.items():
             monkeypatch.setenv(name, value)
-        client = boto3.Session().create_client("s3")
+        client = boto3.Session().create_client("s3", endpoint_url=f"http://{host}:{port}")
         client.create_bucket(Bucket="shop")
         client.put_object(Bucket="shop", Key="faq/退货.md", Body="# 退货\n\n七天".encode())
         client.put_object(Bucket="shop", Key="faq/deep/a.jsonl", Body=b'{"q": "x"}\n')
         client.put_object(Bucket="shop", Key="faq/a.zip", Body=zipped({"in.md": b"# In"}))
-        url = "s3://key:${S3_SECRET}@shop/faq/**/*"
+        url = "s3://key:${S3_SECRET}@shop/faq/**/*?endpoint_url=" + f"http://{host}:{port}"
         _, rows = gather(tmp_path, url)
         assert [row["uri"] for row in rows] == [
             "s3://shop/faq/a.zip!in.md",
@@ -243,6 +258,6 @@ def test_objects_in_s3_are_listed_and_read(tmp_path: Path, monkeypatch: pytest.M
         client.put_object(Bucket="shop", Key="faq/deep/a.jsonl", Body=b'{"q": "y"}\n')
         assert source_digest(source, tmp_path) != first
         with pytest.raises(DataError, match="s3://nobucket"):
-            gather(tmp_path, "s3://nobucket/*.md")
+            gather(tmp_path, f"s3://nobucket/*.md?endpoint_url=http://{host}:{port}")
     finally:
         server.stop()

@@ -8,6 +8,7 @@ document or an error, is without its secrets.
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import shutil
 import socket
@@ -24,7 +25,8 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 
 from tulou.core.disk import is_disk_full
 from tulou.core.errors import DataError
-from tulou.core.urls import without_secrets
+from tulou.core.extras import load_extra
+from tulou.core.urls import split_options, without_secrets
 from tulou.data.collect.files import MEDIA_TYPES, Failure, SourceFile, confined_pattern, media_type_of, unknown_type
 from tulou.data.collect.locate import Place
 
@@ -38,7 +40,15 @@ _MAX_FILES = 100_000
 _SPARE_BYTES = 1 << 30  # left on the disk beside a fetched file
 _MAGIC = re.compile(r"[*?\[]")
 _HTTP = ("http", "https")
+_S3 = ("s3", "s3a")
+_OURS = ("endpoint_url", "region")  # parameters of an s3:// URL, as the store has them
 _PORTS = {"hdfs": None, "webhdfs": 9870, "ftp": 21, "sftp": 22, "ssh": 22}  # None: without a port it is a name service
+_CLIENTS = {  # module and the extra that installs it, for the kinds we name; fsspec knows many more
+    "s3": ("s3fs", "s3"),
+    "s3a": ("s3fs", "s3"),
+    "hdfs": ("hdfs_native.fsspec", "hdfs"),
+    "webhdfs": ("requests", "hdfs"),
+}
 _ELSEWHERE = ("reference", "git", "generic", "dir", "simplecache", "filecache", "blockcache", "cached", "asynclocal")
 _TIMES = (
     "LastModified",
@@ -137,22 +147,11 @@ def remote_digest(url: str, source: str, project: Path) -> str:
 def _connect(url: str, source: str, project: Path) -> _Server:
     import fsspec
 
-    shown = "::".join(without_secrets(link) for link in url.split("::"))
-    links: list[str] = []
-    options: dict[str, Any] = {}
-    secrets: list[str] = []
-    for link in url.split("::"):
-        scheme = link.partition("://")[0] if "://" in link else ""
-        if (scheme or link) in _ELSEWHERE:
-            raise DataError(f"source {source!r}: {scheme or link}:: is not read; name the files themselves")
-        if scheme in ("", "file", "local") and (link != url):
-            links.append(f"file://{project.resolve() / confined_pattern(link, source, project)}")
-            continue
-        _require_answer(link, scheme, source)
-        bare, user, password = _without_user(link) if scheme != "memory" else (link, "", "")
-        secrets += [part for part in (password, *re.findall(r"[?&][^=&]+=([^&]+)", link)) if len(part) > 2]
-        links.append(bare)
-        options[scheme] = _options(scheme, user, password)
+    shown = "::".join(split_options(without_secrets(link), _OURS)[0] for link in url.split("::"))
+    try:
+        links, options, secrets = _links(url, source, project)
+    except ValueError as err:  # such as a port that is no number
+        raise DataError(f"source {source!r}: {shown} is no URL: {err}") from None
     try:
         files, path = _within(
             _FIRST_ANSWER_S, lambda: fsspec.core.url_to_fs("::".join(links), skip_instance_cache=True, **options)
@@ -164,6 +163,29 @@ def _connect(url: str, source: str, project: Path) -> _Server:
     except Exception as err:  # noqa: BLE001  # each client has errors of its own
         raise DataError(f"source {source!r}: {shown} cannot be reached: {type(err).__name__}; {_CHECK}") from None
     return _Server(files, path, shown, source, tuple(secrets))
+
+
+def _links(url: str, source: str, project: Path) -> tuple[list[str], dict[str, Any], list[str]]:
+    """The links of a chained URL without credentials, what each client is told, and what no message may show."""
+    links: list[str] = []
+    options: dict[str, Any] = {}
+    secrets: list[str] = []
+    for link in url.split("::"):
+        scheme = link.partition("://")[0] if "://" in link else ""
+        if (scheme or link) in _ELSEWHERE:
+            raise DataError(f"source {source!r}: {scheme or link}:: is not read; name the files themselves")
+        if scheme in ("", "file", "local"):
+            links.append(f"file://{project.resolve() / confined_pattern(link, source, project)}")
+            continue
+        if client := _CLIENTS.get(scheme):
+            load_extra(*client, f"reading {scheme}://")
+        _require_answer(link, scheme, source)
+        bare, user, password = _without_user(link) if scheme != "memory" else (link, "", "")
+        bare, ours = split_options(bare, _OURS) if scheme in _S3 else (bare, {})
+        secrets += [part for part in (password, *re.findall(r"[?&][^=&]+=([^&]+)", link)) if len(part) > 2]
+        links.append(bare)
+        options[scheme] = _options(bare, user, password, ours)
+    return links, options, secrets
 
 
 def _require_answer(link: str, scheme: str, source: str) -> None:
@@ -189,24 +211,31 @@ def _without_user(link: str) -> tuple[str, str, str]:
     return bare, unquote(parts.username or ""), unquote(parts.password or "")
 
 
-def _options(scheme: str, user: str, password: str) -> dict[str, Any]:
-    """What the client of `scheme` is told; credentials that are not in the URL it finds in its own variables."""
-    if scheme in ("s3", "s3a"):
+def _options(link: str, user: str, password: str, ours: dict[str, str]) -> dict[str, Any]:
+    """What the client of the link's scheme is told; credentials that the URL lacks it finds in its own variables."""
+    scheme = link.partition("://")[0]
+    if scheme in _S3:
         patience = {"connect_timeout": _CONNECT_S, "read_timeout": _STALLED_S, "retries": {"max_attempts": 2}}
         keys = {"key": user, "secret": password} if user else {}
-        return {"config_kwargs": patience, "skip_instance_cache": True, "use_listings_cache": False, **keys}
+        place = {"endpoint_url": ours.get("endpoint_url"), "region_name": ours.get("region")}
+        client = {"client_kwargs": {name: value for name, value in place.items() if value}}
+        return {"config_kwargs": patience, "skip_instance_cache": True, "use_listings_cache": False, **client, **keys}
     if scheme in _HTTP:
         import aiohttp
 
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_S, sock_read=_STALLED_S)
-        client: dict[str, Any] = {"timeout": timeout, "trust_env": True}
+        session: dict[str, Any] = {"timeout": timeout, "trust_env": True}
         if user:
             token = b64encode(f"{user}:{password}".encode()).decode()
-            client["headers"] = {"Authorization": f"Basic {token}"}
-        return {"client_kwargs": client, "skip_instance_cache": True, "use_listings_cache": False}
-    if scheme in _PORTS and user:
-        return {"user": user} if scheme == "webhdfs" else {"username": user, "password": password}
-    return {}
+            session["headers"] = {"Authorization": f"Basic {token}"}
+        return {"client_kwargs": session, "skip_instance_cache": True, "use_listings_cache": False}
+    if scheme == "hdfs":
+        if user:
+            os.environ["HADOOP_USER_NAME"] = user  # the one place where the client looks for it
+        return {"dfs.client.socket-timeout": str(int(_STALLED_S * 1000)), "dfs.client.failover.max.attempts": "3"}
+    if scheme == "webhdfs":
+        return {"port": urlsplit(link).port or _PORTS[scheme], **({"user": user} if user else {})}
+    return {"username": user, "password": password} if scheme in _PORTS and user else {}
 
 
 # --- listing ----------------------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ import io
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.util import find_spec
 from itertools import chain, repeat
 from pathlib import Path
@@ -371,8 +372,7 @@ def _streamed_items(path: Path) -> Iterator[Any]:
     """The items of a list at the top, or of the list that an object begins with, one at a time."""
     if find_spec("ijson") is None:
         raise DataError(f"is larger than {MAX_JSON_BYTES:,} bytes; save it as jsonl, one object a line")
-    import ijson
-
+    ijson: Any = import_module("ijson")
     try:
         with path.open("rb") as stream:
             start = len(codecs.BOM_UTF8) if stream.read(3) == codecs.BOM_UTF8 else 0
