@@ -40,10 +40,10 @@ _LATIN = (
     _labelled(PHONE, "tel telephone phone mobile cell fax whatsapp dial call text reach ring")
     | _labelled(
         OTHER,
-        "order orders tracking track invoice serial part parts item items model batch lot reference ref refs case ticket "
-        "booking transaction trace waybill parcel shipment consignment barcode timestamp sku isbn issn imei upc ean gtin "
-        "asin rma sn po uuid session request build revision contract asset device "
-        "product article quote claim",
+        "order orders tracking track invoice serial part parts item items model batch lot reference ref refs case "
+        "ticket booking transaction trace waybill parcel shipment consignment barcode timestamp sku isbn issn imei upc ean "
+        "gtin asin rma sn po uuid session request build revision contract asset device product "
+        "article quote claim",
     )
     | _labelled(
         VERSION, "v ver version versions release firmware rev driver oid section clause chapter kernel upgrade update"

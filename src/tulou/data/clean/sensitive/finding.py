@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 ALWAYS = "ALWAYS"
@@ -35,11 +36,10 @@ class Recogniser:
 
 def settle(findings: Iterable[Finding]) -> list[Finding]:
     """The findings that stand, in order, none overlapping: longest first, then best checked, then leftmost."""
-    ranked = sorted(
-        set(findings), key=lambda found: (found.start - found.end, -found.strength, found.start, found.kind)
-    )
-    if len(ranked) < 2:
-        return ranked
+    ordered = sorted(set(findings))
+    if all(first.end <= second.start for first, second in pairwise(ordered)):
+        return ordered
+    ranked = sorted(ordered, key=lambda found: (found.start - found.end, -found.strength, found.start, found.kind))
     standing: list[Finding] = []
     taken: dict[int, bool] = {}
     for found in ranked:

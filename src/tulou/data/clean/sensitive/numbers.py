@@ -22,8 +22,7 @@ _ID_CARD = re.compile(
     rf"{_LEFT}[1-9][0-9]{{5}}[ -]?(?:18|19|20)[0-9]{{2}}[ -]?[01][0-9][ -]?[0-3][0-9][ -]?"
     rf"[0-9]{{3}}[ -]?[0-9Xx]{_RIGHT}"
 )
-_DIGITS = re.compile("[0-9]+")
-_MOST_GROUPS = 8
+_SHORTEST_CARD, _LONGEST_CARD, _MOST_GROUPS = 12, 19, 5
 _PASSPORT = re.compile(rf"{_LEFT}(?:[EGDSPHKCWM][ -]?[0-9]{{8}}|E[A-HJ-NP-Z][ -]?[0-9]{{7}}){_RIGHT}", re.IGNORECASE)
 _PASSPORT_ABROAD = re.compile(rf"{_LEFT}(?=[A-Z0-9]{{0,4}}[0-9]{{5}})[A-Z0-9]{{7,9}}{_RIGHT}")
 _SIGN = "[0-9A-HJ-NPQRTUWXY]"  # GB 32100
@@ -37,25 +36,17 @@ _NOBODYS_SSN = ("078051120", "219099999")  # printed on sample cards
 
 
 def find_id_cards(text: str, run: Run) -> Iterator[Finding]:
-    for start in run.starts:
-        match = _ID_CARD.match(text, start)
+    for start, end in run.groups:
+        match = _ID_CARD.match(text, start) if end - start >= 6 else None
         if match and checks.id_card(_bare(match[0])):
             yield Finding(*match.span(), "id_card", PROVEN)
 
 
 def find_bank_cards(text: str, run: Run) -> Iterator[Finding]:
     """Cards written in one, or in groups; a leading or trailing group may belong to something else."""
-    if run.is_solid:
-        if _issuer(run.digits) is None:
-            return
-        groups = [(run.start, run.end)]
-    else:
-        groups = [match.span() for match in _DIGITS.finditer(text, run.start, run.end)]
-    if run.is_bounded(text):
-        yield from _cards_among(text, groups)
-
-
-def _cards_among(text: str, groups: list[tuple[int, int]]) -> Iterator[Finding]:
+    if (run.is_solid and _issuer(run.digits) is None) or not run.is_bounded(text):
+        return
+    groups = run.groups
     first = 0
     while first < len(groups):
         last = _card_end(text, groups, first)
@@ -73,13 +64,21 @@ def _next_start(groups: list[tuple[int, int]], first: int) -> int:
 
 def _card_end(text: str, groups: list[tuple[int, int]], first: int) -> int:
     """Behind which group the card ends that begins with group `first`; 0 if none does."""
-    for last in range(min(len(groups), first + _MOST_GROUPS), first, -1):
-        digits = "".join(text[start:end] for start, end in groups[first:last])
-        if len(digits) < 12 or (last < len(groups) and len(digits) < 14):
+    lengths: list[int] = []
+    for start, end in groups[first : first + _MOST_GROUPS]:
+        lengths.append(end - start)
+        if sum(lengths) > _LONGEST_CARD:
+            lengths.pop()
             break
-        lengths = [end - start for start, end in groups[first:last]]
-        if len(digits) <= 19 and _is_grouped_like_a_card(lengths) and _is_card(text, groups[first][0], digits, lengths):
-            return last
+    while lengths and sum(lengths) >= _SHORTEST_CARD:
+        last = first + len(lengths)
+        if last < len(groups) and sum(lengths) < 14:
+            break
+        if _is_grouped_like_a_card(lengths):
+            digits = "".join(text[start:end] for start, end in groups[first:last])
+            if _is_card(text, groups[first][0], digits, lengths):
+                return last
+        lengths.pop()
     return 0
 
 
@@ -135,7 +134,9 @@ def _issuer(digits: str) -> str | None:
 
 
 def find_passports(text: str, run: Run) -> Iterator[Finding]:
-    for start in run.starts:
+    for start, end in run.groups:
+        if end - start < 5:
+            continue
         if match := _matched(_PASSPORT, text, start):
             is_other = _is_other(text, match.start()) and not cues.names_any_number(text, match.start())
             if cues.names_passport(text, *match.span()) and not is_other:
@@ -147,15 +148,15 @@ def find_passports(text: str, run: Run) -> Iterator[Finding]:
 
 
 def find_social_credit_codes(text: str, run: Run) -> Iterator[Finding]:
-    for start in run.starts:
-        match = _matched(_SOCIAL_CREDIT, text, start)
+    for start, end in run.groups:
+        match = _matched(_SOCIAL_CREDIT, text, start) if end - start >= 2 else None
         if match and checks.social_credit(_bare(match[0]).upper()):
             yield Finding(*match.span(), "social_credit", PROVEN)
 
 
 def find_ssns(text: str, run: Run) -> Iterator[Finding]:
-    for start in run.starts:
-        match = _SSN.match(text, start)
+    for start, end in run.groups:
+        match = _SSN.match(text, start) if end - start in (3, 9) else None
         if match is None:
             continue
         area, separator, group, serial = match.groups()

@@ -34,10 +34,12 @@ _INTRODUCED = re.compile(
 _TITLE = re.compile(
     "先生|女士|小姐|老师|师傅|经理|医生|大夫|教授|同学|阿姨|叔叔|律师|主任|主管|总监|护士|警官|工程师|专员"
 )
-_COMPOUND = re.compile(COMPOUND_SURNAMES)
+_SURNAMES = frozenset(SURNAMES)
+_COMPOUND = frozenset(COMPOUND_SURNAMES.split("|"))
 _LONGEST_NAME = 4
 
 _WORD = r"(?:Ma?c[A-Z][a-z]+|[A-Z](?:['’][A-Z][a-z]+|[a-z]+(?:['’][a-z]+)?))(?:-[A-Z][a-z]+)?"
+_CAPITAL = re.compile("[A-Z][a-z'’]")
 _PARTICLE = r"(?:van[ ]der|van[ ]den|van|de[ ]la|de|der|von|da|di|bin|al|el|le)"
 _MORE = rf"(?:[ \t]+(?:[A-Z]\.[ \t]*)?(?:{_PARTICLE}[ \t]+)?{_WORD})"
 _ENGLISH_TITLED = re.compile(
@@ -73,7 +75,7 @@ def find_chinese_persons(text: str) -> Iterator[Finding]:
 
 def _name_length(text: str, start: int, last: int) -> int:
     """How many characters from `start` are a name that ends at `last` or before; 0 if none."""
-    surname = 2 if _COMPOUND.match(text, start) else 1
+    surname = 2 if text[start : start + 2] in _COMPOUND else 1
     if surname == 1 and text[start : start + 2] in NO_CHINESE_NAME:
         return 0
     end = start + surname
@@ -86,7 +88,7 @@ def _name_before(before: str) -> int:
     """The length of the name that ends `before`, a title following: 王, 张伟, 李小龙, 欧阳娜娜; 0 if none."""
     for length in range(len(before), 0, -1):
         name = before[-length:]
-        if not _COMPOUND.match(name) and (length > 3 or name[0] not in SURNAMES):
+        if (length > 3 or name[0] not in _SURNAMES) and name[:2] not in _COMPOUND:
             continue
         if name[:2] in NO_CHINESE_NAME or name[-2:] in NO_CHINESE_NAME:
             return 0
@@ -96,6 +98,8 @@ def _name_before(before: str) -> int:
 
 
 def find_english_persons(text: str) -> Iterator[Finding]:
+    if not _CAPITAL.search(text):
+        return
     for match in _ENGLISH_TITLED.finditer(text):
         if end := _english_name_end(match[1]):
             yield Finding(match.start(1), match.start(1) + end, "person", CUED)

@@ -56,7 +56,7 @@ _ANY_COUNTRY = (7, 12)
 def find_phones(text: str, run: Run) -> Iterator[Finding]:
     """Phones that have their digits in `run`."""
     done = 0
-    for start in run.starts:
+    for start, _ in run.groups:
         match = _match(text, start) if start >= done else None
         if match is None:
             continue

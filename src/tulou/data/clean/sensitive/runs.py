@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from functools import cached_property
 
 _RUN = re.compile(r"[0-9](?:[ .()（）-]{0,3}[0-9]){6,}")
-_GROUP = re.compile(r"(?<=[ .()（）-])[0-9]")
+_GROUP = re.compile("[0-9]+")
 _SEPARATORS = dict.fromkeys(map(ord, " .()（）-"))
 
 
@@ -25,11 +25,11 @@ class Run:
         self._text = text
 
     @cached_property
-    def starts(self) -> list[int]:
-        """Where its groups begin."""
+    def groups(self) -> list[tuple[int, int]]:
+        """Where its groups of digits begin and end."""
         if self.is_solid:
-            return [self.start]
-        return [self.start, *(match.start() for match in _GROUP.finditer(self._text, self.start + 1, self.end))]
+            return [(self.start, self.end)]
+        return [match.span() for match in _GROUP.finditer(self._text, self.start, self.end)]
 
     def is_bounded(self, text: str) -> bool:
         """Whether no Latin letter touches it."""
