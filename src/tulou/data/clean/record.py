@@ -214,13 +214,13 @@ class _Excerpts:
         start = 0
         if before is not None and after is not None and decision.action != "dropped":
             start = first_difference(before, after, _CONTEXT_CHARS)
-            after = _excerpt(after, start, self._redact)
-        pair = _excerpt(before, start, self._redact) if before is not None else None, after
+            after = excerpt(after, start, self._redact)
+        pair = excerpt(before, start, self._redact) if before is not None else None, after
         self._last = decision, pair
         return pair
 
 
-def _excerpt(text: str, start: int, redact: Callable[[str], str]) -> str:
+def excerpt(text: str, start: int, redact: Callable[[str], str]) -> str:
     """Some `_DECISION_CHARS` of `text` from `start` on, redacted; whole where it is short."""
     if len(text) <= _DECISION_CHARS:
         return redact(text)
