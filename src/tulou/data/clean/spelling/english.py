@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _MIN_LETTERS = 4
 _MAX_LETTERS = 24  # longer ones are rarely typos, and each costs SymSpell the square of its length
 _LONG = 8  # letters from which two slips are looked for
+_SHORT = 6  # letters up to which a neighbouring word must speak for the candidate
 _COMMON = 1_000_000  # in the bundled list of 82,765; a rarer word is a candidate only if the corpus has it
 _RARE = 2  # more sightings than this make a word one of the corpus's own ...
 _DOMINATED = 100  # ... unless a neighbour is seen this many times as often
@@ -41,11 +42,15 @@ _CACHED = 100_000
 _LEAST_FREQUENCY = {3: 1e-3, 4: 1e-4, 5: 3e-5, 6: 1e-5}
 _LEAST_OF_LONG = 1e-6
 
+_ACROSS = (("is", "iz"), ("iz", "is"), ("ys", "yz"), ("yz", "ys"), ("our", "or"), ("or", "our"), ("llm", "lm"),
+    ("lm", "llm"), ("lled", "led"), ("led", "lled"), ("lling", "ling"), ("ling", "lling"), ("ller", "ler"),
+    ("ter", "tre"), ("ameter", "amet"), ("ense", "ence"), ("ence", "ense"), ("aem", "em"), ("ogue", "og"))  # fmt: skip
 _ROWS = ("qwertyuiop", "asdfghjkl", "zxcvbnm")
 _VOWELS = frozenset("aeiou")
 
 # Costs of slips in nats, after the confusion counts of Kernighan et al.: swapped and doubled letters are commonest.
-_SWAP, _DOUBLE, _OMIT, _NEIGHBOUR, _VOWEL, _OTHER, _FIRST, _TWICE = 0.0, 0.3, 0.5, 0.7, 0.7, 2.5, 2.5, 4.0
+_SWAP, _DOUBLE, _OMIT, _NEIGHBOUR, _VOWEL, _OTHER, _TWICE = 0.0, 0.3, 0.5, 0.7, 0.7, 2.5, 4.0
+_HOPELESS = 50.0
 
 
 def _neighbours() -> frozenset[str]:
@@ -76,19 +81,20 @@ class English:
         self._known = frozenset(self._bundled) | self._informal
         self._meant: dict[str, list[tuple[str, float]]] = {}
 
-    def has_unknown(self, text: str) -> bool:
-        """Cheap: nothing is corrected in a text without an unknown word."""
-        return any(not self.knows(word.lower()) for word in set(WORD.findall(text)))
+    def has_typo(self, text: str) -> bool:
+        """Cheap: whether any word of `text` may have been meant as another. Most words are looked up once."""
+        words = {word.lower() for word in set(WORD.findall(text))} - self._known
+        return any(self._meant_by(stem) for word in words if len(stem := _stem(word)) >= 3)
 
     def corrections(self, text: str, places: list[tuple[int, int]]) -> Iterator[Correction]:
         """What to change, outside of the guarded `places`."""
         found = [(match.start(), match[0]) for match in WORD.finditer(text)]
         known = [self.knows(word.lower()) for _, word in found]
         for number, (start, word) in enumerate(found):
-            if known[number]:
-                continue
             stem = _stem(word)
-            if not self._may_change(text, start, stem) or not is_free(start, start + len(stem), places):
+            if word.lower() in self._known or not self._may_change(text, start, stem):
+                continue
+            if not self._meant_by(stem.lower()) or not is_free(start, start + len(stem), places):
                 continue
             if not _is_among_english(known, number):
                 continue
@@ -99,7 +105,8 @@ class English:
                 yield Correction(start, start + len(stem), stem, meant, "en", score)
 
     def knows(self, lower: str) -> bool:
-        if lower in self._known or len(lower) < 3:
+        """Whether it counts as a word among which a typo is seen as one."""
+        if lower in self._known or len(lower) < 3 or self._counts.words[lower] > _RARE:
             return True
         head, _, tail = lower.replace("’", "'").partition("'")
         return bool(tail) and (head in self._known or tail != "s")
@@ -107,22 +114,43 @@ class English:
     @staticmethod
     def _may_change(text: str, start: int, stem: str) -> bool:
         """Lower-case words, and capitalised ones that begin a sentence; names and abbreviations stay."""
-        if not 3 <= len(stem) <= _MAX_LETTERS or not (stem.islower() or (stem[0].isupper() and stem[1:].islower())):
+        if (
+            not 3 <= len(stem) <= _MAX_LETTERS
+            or not stem.isalpha()
+            or not (stem.islower() or (stem[0].isupper() and stem[1:].islower()))
+        ):
             return False
         return stem.islower() or _begins_sentence(text, start)
 
     def _choice(self, word: str, before: str, after: str, is_capital: bool) -> tuple[str, float] | None:
         """The word meant and by how many nats it is ahead, or None where nothing is clear."""
+        candidates = self._meant_by(word)
+        if is_capital and (self._counts.names[word] or any(cost == _TWICE for _, cost in candidates)):
+            return None
+        ranked = sorted(((self._fit(c, before, after) - cost, c) for c, cost in candidates), reverse=True)
+        ahead = ranked[0][0] - (ranked[1][0] if len(ranked) > 1 else -math.inf)
+        meant = ranked[0][1]
+        if ahead < _MARGIN or not self._is_supported(word, meant, before, after):
+            return None
+        return meant, min(ahead, 99.0)
+
+    def _is_supported(self, word: str, meant: str, before: str, after: str) -> bool:
+        """A long word, or two letters swapped, speak for themselves; else a pair with a neighbour has been seen."""
+        if len(word) > _SHORT or sorted(word) == sorted(meant):
+            return self.frequency(meant) >= _LEAST_FREQUENCY.get(len(word), _LEAST_OF_LONG)
+        pairs = (f"{before} {meant}", f"{meant} {after}")
+        return any(self._counts.pairs[pair] or self._bundled_pairs.get(pair) for pair in pairs)
+
+    def _meant_by(self, word: str) -> list[tuple[str, float]]:
+        """Candidates for an unknown word with their costs, looked up once; none if it may be right."""
         candidates = self._meant.get(word)
         if candidates is None:
             if len(self._meant) >= _CACHED:
                 self._meant.clear()
-            candidates = self._meant[word] = list(self._candidates(word))
-        if not candidates or (is_capital and self._counts.names[word]):
-            return None
-        ranked = sorted(((self._fit(c, before, after) - cost, c) for c, cost in candidates), reverse=True)
-        ahead = ranked[0][0] - (ranked[1][0] if len(ranked) > 1 else -math.inf)
-        return (ranked[0][1], min(ahead, 99.0)) if ahead >= _MARGIN else None
+            candidates = self._meant[word] = [] if len(word) > _MAX_LETTERS else list(self._candidates(word))
+            if all(cost >= _HOPELESS for _, cost in candidates):
+                candidates.clear()
+        return candidates
 
     def _candidates(self, word: str) -> Iterator[tuple[str, float]]:
         """Words that may have been meant with the cost of the slip; none if `word` may be right."""
@@ -135,22 +163,30 @@ class English:
         if not suggestions and len(word) >= _LONG:
             distance = 2
             suggestions = self._symspell.lookup(word, Verbosity.ALL, max_edit_distance=2)
-        seen = self._counts.words[word] + self._counts.names[word]
+        if self._is_own(word, [suggestion.term for suggestion in suggestions if suggestion.distance]):
+            return
         least = _LEAST_FREQUENCY.get(len(word), _LEAST_OF_LONG)
         for suggestion in suggestions:
             meant = suggestion.term
-            if "'" in meant or len(meant) < 3:
+            if "'" in meant or len(meant) < 3 or meant == word:
                 continue
-            cost = _slip(word, meant) if distance == 1 else _TWICE + (_FIRST if word[0] != meant[0] else 0)
+            cost = _slip(word, meant) if distance == 1 else _two_slips(word, meant)
             if len(word) < _MIN_LETTERS and (cost > 0 or self.frequency(meant) < least):
                 continue
-            if seen > _RARE and (self._counts.words[meant] < _DOMINATED * seen or len(word) < 6):
-                return  # the corpus's own word
-            # A candidate too rare to be chosen still competes, so that what is unsure stays.
-            yield meant, cost + (0 if self.frequency(meant) >= least else 99)
+            # A candidate too rare or too strange to be chosen still competes, so that what is unsure stays.
+            yield meant, cost if self.frequency(meant) >= least else cost + _HOPELESS
+
+    def _is_own(self, word: str, others: list[str]) -> bool:
+        """The corpus's own word: seen more than once or twice, and not in the shadow of a very common neighbour."""
+        seen = self._counts.words[word] + self._counts.names[word]
+        if seen <= _RARE:
+            return False
+        return len(word) < 6 or all(self._counts.words[other] < _DOMINATED * seen for other in others)
 
     def _is_derived(self, word: str) -> bool:
         """A regular form of a known word, or two common words written as one: rare, but no typo."""
+        if any(variant in self._known for variant in _variants(word)):
+            return True
         for suffix, base in _stripped(word):
             if base in self._known or self._counts.words[base] > _RARE:
                 return bool(suffix)
@@ -213,8 +249,9 @@ def _stem(word: str) -> str:
 
 
 def _begins_sentence(text: str, start: int) -> bool:
-    before = text[max(start - 12, 0) : start].rstrip(' \t"“(*-')
-    return (start == 0 or not before or before[-1] in ".!?\n") and " " in text[start : start + 40].strip()
+    """After an end mark, or at the text's or a paragraph's start; a wrapped line may begin with a name."""
+    before = text[max(start - 12, 0) : start].rstrip(' \t"“(')
+    return (not before or before[-1] in ".!?" or before.endswith("\n\n")) and " " in text[start : start + 40].strip()
 
 
 def _is_among_english(known: list[bool], number: int) -> bool:
@@ -251,20 +288,34 @@ def _stripped(word: str) -> Iterator[tuple[str, str]]:
 
 
 def _slip(typed: str, meant: str) -> float:
-    """Cost of typing `typed` for `meant`, one slip apart."""
+    """Cost of typing `typed` for `meant`, one slip apart. At the edges of a word affixes look like slips: hopeless."""
     same = sum(1 for _ in _common_start(typed, meant))
-    first = _FIRST if same == 0 else 0.0
     if len(typed) == len(meant):
         if typed[same + 1 : same + 2] + typed[same : same + 1] == meant[same : same + 2] and len(typed) > same + 1:
-            return _SWAP + first
+            return _SWAP
         pair = typed[same] + meant[same]
-        return first + (_NEIGHBOUR if pair in _NEAR else _VOWEL if set(pair) <= _VOWELS else _OTHER)
-    longer = typed if len(typed) > len(meant) else meant
-    is_doubled = same > 0 and longer[same] == longer[same - 1]
+        cost = _NEIGHBOUR if pair in _NEAR else _VOWEL if set(pair) <= _VOWELS else _OTHER
+        return cost + (_HOPELESS if same in (0, len(typed) - 1) else 0.0)
+    longer, place = (typed, same) if len(typed) > len(meant) else (meant, same)
+    is_doubled = place > 0 and longer[place] == longer[place - 1]
+    is_edge = place <= 1 or (place == len(longer) - 1 and not is_doubled)
     if len(typed) < len(meant):
-        return first + (_DOUBLE if is_doubled else _OMIT)
-    is_beside = any(longer[same] + beside in _NEAR for beside in longer[max(same - 1, 0) : same + 2])
-    return first + (_DOUBLE if is_doubled else _NEIGHBOUR if is_beside else _OTHER)
+        return (_DOUBLE if is_doubled else _OMIT) + (_HOPELESS if place == 0 or meant == typed + "s" else 0.0)
+    is_beside = any(longer[place] + beside in _NEAR for beside in longer[max(place - 1, 0) : place + 2])
+    cost = _DOUBLE if is_doubled else _NEIGHBOUR if is_beside else _OTHER
+    return cost + (_HOPELESS if is_edge else 0.0)
+
+
+def _two_slips(typed: str, meant: str) -> float:
+    """Only inside of a word: other ends are other forms ("implementors", "performant")."""
+    return _TWICE if typed[0] == meant[0] and typed[-2:] == meant[-2:] else _HOPELESS
+
+
+def _variants(word: str) -> Iterator[str]:
+    """The same word as spelt across the ocean."""
+    for here, there in _ACROSS:
+        if here in word:
+            yield word.replace(here, there)
 
 
 def _common_start(first: str, second: str) -> Iterator[str]:

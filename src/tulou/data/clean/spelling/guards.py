@@ -7,6 +7,7 @@ caution is recall: a typo inside backticks or before 先生 stays.
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 
 _ANYWHERE = re.compile(
     r"```[\s\S]*?```"  # fenced code; a fence left open guards nothing
@@ -33,10 +34,22 @@ _NAMES = re.compile(
 
 
 def guarded(text: str, chinese: bool) -> list[tuple[int, int]]:
-    """Places (start, end) in order to leave as they are; those of Chinese names only on demand."""
+    """Places (start, end) to leave as they are, in order and apart; those of Chinese names only on demand."""
     places = [match.span() for match in _ANYWHERE.finditer(text)]
-    return sorted(places + [match.span() for match in _NAMES.finditer(text)]) if chinese else places
+    return _joined(places + [match.span() for match in _NAMES.finditer(text)]) if chinese else places
 
 
 def is_free(start: int, end: int, places: list[tuple[int, int]]) -> bool:
-    return all(end <= other_start or start >= other_end for other_start, other_end in places)
+    """Whether nothing of `places`, in order and apart, reaches into start to end."""
+    before = bisect_left(places, (end,)) - 1
+    return before < 0 or places[before][1] <= start
+
+
+def _joined(places: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    joined: list[tuple[int, int]] = []
+    for start, end in sorted(places):
+        if joined and start <= joined[-1][1]:
+            joined[-1] = (joined[-1][0], max(end, joined[-1][1]))
+        else:
+            joined.append((start, end))
+    return joined

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections import defaultdict
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
@@ -16,16 +17,18 @@ _FUZZY = (("zh", "z"), ("ch", "c"), ("sh", "s"), ("ing", "in"), ("eng", "en"), (
 _READINGS = 2
 
 
+@cache
 def same_sound() -> dict[str, str]:
     """Character to all with the same syllable, itself left out."""
-    groups = _table()
+    groups = syllables()
     return _others(groups)
 
 
+@cache
 def fuzzy_sound() -> dict[str, str]:
     """Character to all whose syllable sounds the same to many speakers, itself left out."""
     merged: dict[str, str] = defaultdict(str)
-    for syllable, chars in _table().items():
+    for syllable, chars in syllables().items():
         merged[blurred(syllable)] += chars
     return _others(merged)
 
@@ -36,7 +39,8 @@ def blurred(syllable: str) -> str:
     return "l" + syllable[1:] if syllable.startswith("n") else syllable
 
 
-def _table() -> dict[str, str]:
+def syllables() -> dict[str, str]:
+    """Syllable without its tone to the characters read so."""
     lines = files(__package__).joinpath("sounds.txt").read_text("utf-8").splitlines()
     return dict(line.split(" ", 1) for line in lines if line and not line.startswith("#"))
 

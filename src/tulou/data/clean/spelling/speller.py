@@ -54,7 +54,7 @@ class Speller:
 
     def _round(self, text: str) -> list[Correction]:
         is_chinese = not text.isascii() and _HAN_PAIR.search(text) is not None
-        is_english = self._english.has_unknown(text)
+        is_english = self._english.has_typo(text)
         if not is_chinese and not is_english:
             return []
         places = guarded(text, is_chinese)

@@ -13,7 +13,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-WORD = re.compile(r"(?<![\w@#/\\\-&'’:=$%<.])[A-Za-z]++(?:['’][A-Za-z]++)*+(?![\w@/\\\-&=]|['’]\w|\.\w|://)")
+_BEFORE, _AFTER = r"""\w@#/\\\-&'’:=$%<.*\"""", r"""\w@/\\\-&=(\[*\">"""
+WORD = re.compile(rf"(?<![{_BEFORE}])[A-Za-z]++(?:['’][A-Za-z]++)*+(?![{_AFTER}]|['’]\w|\.\w|://)")
 _NAME = re.compile(r"(?<=[a-z,;] )[A-Z][a-z]++(?![\w'’-])")
 _HEADING = re.compile(r"^#{1,6} (.{1,200})$", re.MULTILINE)
 _MAX_WORDS = 1_000_000
