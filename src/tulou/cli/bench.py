@@ -164,13 +164,19 @@ def _show_sensitive(kinds: Mapping[str, Mapping[str, Any]]) -> None:
         each = [found.get(kind, {}) for found in kinds.values()]
         rows.add_row(
             f"{kind} ({first['planted']})",
-            *(f"{_percent(one.get('recall'))} / {_percent(one.get('precision'))}" for one in each),
+            *(_recall_and_precision(one) for one in each),
         )
     rows.add_row(
         "look-alikes hidden",
         *(f"{_sum(found, 'lookalikes_hidden')} of {_sum(found, 'lookalikes')}" for found in kinds.values()),
     )
     stdout.print(rows)
+
+
+def _recall_and_precision(found: Mapping[str, Any]) -> str:
+    if not found.get("has_rule"):
+        return "no rule"
+    return f"{_percent(found['recall'])} / {_percent(found['precision'])}"
 
 
 def _sum(kinds: Mapping[str, Mapping[str, Any]], key: str) -> int:
