@@ -65,7 +65,7 @@ traditional_text = st.lists(
 ).map("".join)
 
 
-@given(st.one_of(traditional_text, st.text(st.characters(exclude_categories=("Cs",)), max_size=40)))
+@given(st.one_of(traditional_text, st.text(st.characters(exclude_categories=["Cs"]), max_size=40)))
 def test_any_text_can_be_simplified_and_only_once(text: str) -> None:
     simplified, rules = simplify(text)
     assert (simplified == text) == (rules == [])

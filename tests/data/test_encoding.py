@@ -240,7 +240,7 @@ def has_traits(text: str) -> bool:
     return rare >= 2
 
 
-anything = st.text(st.characters(exclude_categories=("Cs",)), max_size=60)
+anything = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
 misread = st.one_of(
     st.binary(max_size=60).map(windows),
     st.binary(max_size=60).map(latin),

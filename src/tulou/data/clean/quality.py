@@ -73,8 +73,13 @@ _LICENCE = re.compile(
     r"[\u4e00-\u9fff]?\s?ICP[备证]\s?(?:字)?(?:第)?\s?\d{4,12}\s?号?(?:-\d{1,3})?|[\u4e00-\u9fff]?公网安备\s?\d{8,16}\s?号?",
     re.IGNORECASE,
 )
+# No furniture but menus is without one of these, and they are found much sooner than its expressions.
+_FURNITURE_WORDS = [
+    *["copyright", "©", "(c)", "rights reserved", "cookie", "javascript", "powered by", "accept", "reject", "allow"],
+    *["版权所有", "保留", "转载", "icp", "公网安备", "备案号", "许可证", "举报", "技术支持", "网站建设", "扫一扫"],
+]
 _CLAUSE = re.compile(r"[^\n|｜。.!！;；]+(?:\.(?=\w)[^\n|｜。.!！;；]*)*")
-_FILLER = re.compile(r"lorem ipsum dolor", re.IGNORECASE)  # C4 drops pages with "lorem ipsum"
+_FILLER = "lorem ipsum dolor"  # C4 drops pages with "lorem ipsum"
 
 _LURES = re.compile(
     r"兼职|刷单|日赚|日入|月入|高薪|赚钱|返利|中奖|免费领|恭喜您|贷款|低息|无抵押|信用卡套现|代开发票|博彩|彩票|赌场|棋牌|股票推荐|"
@@ -158,7 +163,7 @@ def language(settings: CleanSettings) -> Judge:
 def repetitive(row: dict[str, Any]) -> tuple[str, str | None] | None:
     """A stuck key, the same lines again, or in a long text the same passages again; the remark says which."""
     text = row["text"]
-    if _STUCK.search(text):
+    if _may_be_stuck(text) and _STUCK.search(text):
         return "repetitive", "stuck"
     if _repeats_lines(text):
         return "repetitive", "lines"
@@ -172,7 +177,7 @@ def boilerplate(row: dict[str, Any]) -> tuple[str, str | None] | None:
     text = row["text"]
     if len(text) > BOILERPLATE_CHARS:
         return None
-    return ("boilerplate", None) if _FILLER.search(text) or _is_furniture(text) else None
+    return ("boilerplate", None) if _FILLER in text.lower() or _is_furniture(text) else None
 
 
 QUALITY_RULES: dict[str, Callable[[CleanSettings], Judge]] = {
@@ -205,6 +210,12 @@ def _symbol_ratio(visible: str) -> float:
     return sum(not char.isalnum() for char in shown) / len(shown)
 
 
+def _may_be_stuck(text: str) -> bool:
+    """Whether twelve characters are the same or come twice, which in a run of `_RUN_CHARS` units of 1 to 4 must be."""
+    pieces = [text[start : start + 12] for start in range(0, len(text), 12)]
+    return any(piece == piece[0] * 12 or piece == after for piece, after in zip(pieces, [*pieces[1:], ""], strict=True))
+
+
 def _repeats_lines(text: str) -> bool:
     lines = [line for part in text.split("\n") if (line := part.strip())]
     if len(lines) < _MIN_LINES:
@@ -235,6 +246,9 @@ def _repeats_passages(text: str) -> bool:
 
 
 def _is_furniture(text: str) -> bool:
+    lower = text.lower()
+    if not any(word in lower for word in _FURNITURE_WORDS) and not _MENU_ITEM.match(text.strip()):
+        return False
     menu_items = 0
     rest = _LICENCE.sub("\n", text)
     found = rest != text
