@@ -85,7 +85,7 @@ def _sections(body: bytes) -> dict[str, Any]:
 def _message(opcode: int, to: int, answer: dict[str, Any]) -> bytes:
     import bson
 
-    document = bson.encode(answer)
+    document: bytes = bson.encode(answer)
     if opcode == 2004:  # OP_REPLY: flags, cursor, start, number of documents
         body, opcode = struct.pack("<iqii", 8, 0, 0, 1) + document, 1
     else:
@@ -234,7 +234,7 @@ class _WebHdfs(_Http):
         content, parts = self.body(), urlsplit(self.path)
         asked = {name: values[0] for name, values in parse_qs(parts.query).items()}
         path = unquote(parts.path)
-        port = self.server.server_address[1]
+        port = self.connection.getsockname()[1]
         if path.startswith("/data"):
             return self._data(method, path.removeprefix("/data"), content)
         path = path.removeprefix("/webhdfs/v1").rstrip("/") or "/"
@@ -321,7 +321,7 @@ class _Elastic(_Http):
             index["documents"][path[2]] = body
             return self.answer(201, {"result": "created"})
         if path[1] == "_field_caps":
-            fields = {name: {field["type"]: {}} for name, field in index["fields"].items()}
+            fields: dict[str, Any] = {name: {field["type"]: {}} for name, field in index["fields"].items()}
             return self.answer(200, {"fields": {**fields, "_id": {"_id": {}}}})
         if path[1] == "_pit":
             name = f"point {len(self.points) + 1}"

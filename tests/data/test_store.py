@@ -9,6 +9,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pyarrow as pa
@@ -54,7 +55,7 @@ def url(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def made_bucket(endpoint: str, name: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    import boto3
+    import boto3  # type: ignore[import-untyped]
 
     keys = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "geheim", "AWS_DEFAULT_REGION": "us-east-1"}
     for variable, value in keys.items():
@@ -96,7 +97,7 @@ def test_store_that_is_empty_has_no_datasets(store: Store) -> None:
 
 
 def test_schema_and_values_come_back_as_they_were(store: Store) -> None:
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "id": "a",
             "text": "退货 😀 \x00 zero",

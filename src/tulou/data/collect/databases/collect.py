@@ -14,17 +14,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from tulou.core.errors import DataError, SettingsError
 from tulou.core.progress import Bar, Progress
 from tulou.core.settings import SourceSettings
 from tulou.core.urls import expand, url_digest, without_secrets
 from tulou.data.collect import tables
+from tulou.data.collect.batch import document_batches
 from tulou.data.collect.databases.increments import Increments, RecordRow, cursor_text
 from tulou.data.collect.databases.table import Record, Table
 from tulou.data.collect.databases.values import is_usable_cursor, row_of, text_of, time_of
+from tulou.data.collect.files import SourceFile
 from tulou.data.collect.piece import Piece
+from tulou.data.collect.tables import Row
 from tulou.data.collect.text import MAX_LINE_BYTES
-from tulou.data.language import detect
 from tulou.data.parquet import document_writer
 
 if TYPE_CHECKING:
@@ -56,10 +62,10 @@ def collect_database(
     with _open(source, project, state) as table, progress.bar(f"collect {source.name}", unit="rows") as bar:
         rows = _rows(source, project, table, left_out, bar)
         with document_writer(out) as writer:
-            for document in _documents(source, table, rows):
-                writer.add(document)
-                count += 1
-                size_bytes += len(document["text"])
+            for batch in _documents(source, table, rows):
+                writer.write(batch)
+                count += batch.num_rows
+                size_bytes += int(pc.sum(pc.binary_length(batch["text"])).as_py())
     failed = left_out.failures(table.uri)
     if count == 0 and source.url != FEEDBACK:
         reason = f" ({failed[0]['reason']})" if failed else ""
@@ -191,7 +197,7 @@ def _read(source: SourceSettings, table: Table, since: Any | None, left_out: _Le
 def _row(source: SourceSettings, table: Table, record: Record, number: int, left_out: _LeftOut) -> RecordRow | None:
     binary: list[str] = []
     values = row_of(record.values, binary.append)
-    encoded = json.dumps(values, ensure_ascii=False).encode("utf-8", "replace")  # JSON can hold half a character
+    encoded = _encoded(values)
     digest = hashlib.sha256(encoded).hexdigest()
     position = _position(source, record, number, digest)
     for column in binary:
@@ -212,6 +218,13 @@ def _row(source: SourceSettings, table: Table, record: Record, number: int, left
     }
 
 
+def _encoded(values: Row) -> bytes:
+    try:
+        return msgspec.json.encode(values)
+    except UnicodeEncodeError:  # a JSON column can hold half a character
+        return json.dumps(values, ensure_ascii=False).encode("utf-8", "replace")
+
+
 def _position(source: SourceSettings, record: Record, number: int, digest: str) -> str:
     """Where the record is found again; without a key its content is part of that, since rows may share a cursor."""
     if record.key:
@@ -224,18 +237,26 @@ def _position(source: SourceSettings, record: Record, number: int, digest: str) 
 # --- documents ----------------------------------------------------------------------------------------------------
 
 
-def _documents(source: SourceSettings, table: Table, rows: Iterator[RecordRow]) -> Iterator[dict[str, Any]]:
+def _documents(source: SourceSettings, table: Table, rows: Iterator[RecordRow]) -> Iterator[pa.RecordBatch]:
+    """Batches of DOCUMENT; an id is made of source, uri and position, as a file's is."""
+    whole = SourceFile(Path(), table.uri, MEDIA_TYPE, 0, "")
+    return document_batches(_pieces(source, table, rows), whole, source.name, lambda: "")
+
+
+def _pieces(source: SourceSettings, table: Table, rows: Iterator[RecordRow]) -> Iterator[Piece]:
     current: list[RecordRow] = []
 
     def told() -> Iterator[tables.Record]:
         for number, row in enumerate(rows, 1):
             current[:] = [row]  # `pieces` makes one piece of each record before it asks for the next
-            yield tables.Record(number, json.loads(row["values"]), row["values"].encode())
+            yield tables.Record(number, msgspec.json.decode(row["values"]), b"")
 
-    shape = tables.TableShape(_shaped(source), table.uri, table.name)
-    for piece in tables.pieces(told(), shape):
+    for piece in tables.pieces(told(), tables.TableShape(_shaped(source), table.uri, table.name)):
         if piece.text.strip():
-            yield _document(source, table, current[0], piece)
+            [row] = current
+            yield piece._replace(
+                position=row["position"], content_hash=row["content_hash"], modified_at=row["modified_at"]
+            )
 
 
 def _shaped(source: SourceSettings) -> SourceSettings:
@@ -250,20 +271,3 @@ def _shaped(source: SourceSettings) -> SourceSettings:
         "subject_id": source.subject_id or SUBJECT,
     }
     return source.model_copy(update=columns)
-
-
-def _document(source: SourceSettings, table: Table, row: RecordRow, piece: Piece) -> dict[str, Any]:
-    return {
-        "id": row["id"],
-        "source": source.name,
-        "uri": table.uri,
-        "position": row["position"],
-        "media_type": MEDIA_TYPE,
-        "title": piece.title,
-        "text": piece.text,
-        "language": detect(piece.text),
-        "label": piece.label,
-        "subject_id": piece.subject_id,
-        "content_hash": row["content_hash"],
-        "modified_at": row["modified_at"],
-    }

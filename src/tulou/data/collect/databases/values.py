@@ -133,6 +133,9 @@ def _read_bson_cursor(kind: str, text: str) -> Any:
 def _flatten(values: Mapping[str, Any], prefix: str, row: Row, binary: Callable[[str], None], depth: int) -> None:
     for key, value in values.items():
         name = f"{prefix}{key}"
+        if type(value) is str:  # most are
+            row[name] = value
+            continue
         if isinstance(value, Mapping) and depth > 0:
             _flatten(value, f"{name}.", row, binary, depth - 1)
             continue
