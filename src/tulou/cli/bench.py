@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -85,6 +86,7 @@ def search(
 
 
 def _measured(keep: Path | None, as_json: bool, measure: Callable[[Path, Progress], dict[str, Any]]) -> dict[str, Any]:
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # like Ctrl-C, or the processes we watch would outlive us
     with _folder(keep) as folder:
         if as_json:
             return measure(folder, Silent())
