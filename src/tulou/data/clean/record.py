@@ -15,7 +15,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from tulou.core.types import DECISION, DOCUMENT
-from tulou.data.kernels.survey import Count, Survey, Trait, languages, survey
+from tulou.data.kernels.scripts import languages
+from tulou.data.kernels.survey import Count, Survey, Trait, survey
 
 _DECISION_CHARS = 400  # of a text before and after, around what was changed
 _CONTEXT_CHARS = 80  # of them before the first difference
@@ -155,7 +156,7 @@ def _replaced(batch: pa.RecordBatch, texts: Changes, titles: Changes, look: Look
         anew = look(after)
         traits[rows], counts[rows] = anew.traits, anew.counts
         columns["text"] = _with(columns["text"], rows, after)
-        columns["language"] = _with(columns["language"], rows, languages(anew.counts))
+        columns["language"] = _with(columns["language"], rows, languages(after))
         columns["traits"], columns["counts"] = pa.array(traits), _counts_array(counts)
     if titles:
         rows = np.fromiter(titles, dtype=np.int64)

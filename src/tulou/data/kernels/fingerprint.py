@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from tulou.data.kernels import characters as c
 from tulou.data.kernels.buffers import text_buffers
+from tulou.data.kernels.utf8 import next_character
 
 PERMUTATIONS = 128
 _MISS = 2e-3  # chance that a pair at the threshold never meets in a band
@@ -208,20 +209,7 @@ def _decode(data, start, end, kinds, folded, codes, found):  # type: ignore[no-u
     han = 0
     place = start
     while place < end:
-        byte = np.int64(data[place])
-        if byte < 0x80:
-            code = byte
-            place += 1
-        elif byte < 0xE0:
-            code = ((byte & 0x1F) << 6) | (data[place + 1] & 0x3F)
-            place += 2
-        elif byte < 0xF0:
-            code = ((byte & 0x0F) << 12) | ((data[place + 1] & 0x3F) << 6) | (data[place + 2] & 0x3F)
-            place += 3
-        else:
-            code = ((byte & 0x07) << 18) | ((data[place + 1] & 0x3F) << 12)
-            code = code | ((data[place + 2] & 0x3F) << 6) | (data[place + 3] & 0x3F)
-            place += 4
+        code, place = next_character(data, place)
         if code < table_size:
             kind = np.int64(kinds[code])
             codes[count] = np.uint64(folded[code])

@@ -10,6 +10,7 @@ import pyarrow as pa
 from numba import njit
 
 from tulou.data.kernels.buffers import text_buffers
+from tulou.data.kernels.utf8 import next_character
 
 _SAMPLE_CHARS = 4000
 _NAMES = pa.array(["zh", "en", "other"])
@@ -53,20 +54,7 @@ def _languages(data, offsets, codes):  # type: ignore[no-untyped-def]
         chars = chinese = words = elsewhere = 0
         before = _OTHER
         while place < end and chars < _SAMPLE_CHARS:
-            byte = data[place]
-            if byte < 0x80:
-                code = np.int64(byte)
-                place += 1
-            elif byte < 0xE0:
-                code = ((byte & 0x1F) << 6) | (data[place + 1] & 0x3F)
-                place += 2
-            elif byte < 0xF0:
-                code = ((byte & 0x0F) << 12) | ((data[place + 1] & 0x3F) << 6) | (data[place + 2] & 0x3F)
-                place += 3
-            else:
-                code = ((byte & 0x07) << 18) | ((data[place + 1] & 0x3F) << 12) | ((data[place + 2] & 0x3F) << 6)
-                code |= data[place + 3] & 0x3F
-                place += 4
+            code, place = next_character(data, place)
             chars += 1
             script = _script(code)
             if script == _LATIN:

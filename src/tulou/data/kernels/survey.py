@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 
 from tulou.data.kernels import characters as c
 from tulou.data.kernels.buffers import text_buffers
-
-SAMPLE_CHARS = 4000  # from which the language is told
+from tulou.data.kernels.utf8 import next_character
 
 
 class Trait(IntFlag):
@@ -40,16 +39,13 @@ ALL_TRAITS = Trait(sum(Trait))
 
 
 class Count(IntEnum):
-    """Columns of `Survey.counts`; the last three are of the first `SAMPLE_CHARS` characters."""
+    """Columns of `Survey.counts`."""
 
     CHARS = 0
     ALNUM = 1
     DIGITS = 2
     SPACES = 3  # line ends and control characters that count as space included
     PIPES = 4
-    HAN = 5
-    LATIN_WORDS = 6
-    ELSEWHERE = 7
 
 
 @dataclass(frozen=True)
@@ -71,14 +67,6 @@ def survey(texts: pa.StringArray, *, is_compiled: bool = True) -> Survey:
     return Survey(traits, counts)
 
 
-def languages(counts: NDArray[np.int32]) -> pa.StringArray:
-    """What `tulou.data.language.detect` says of each text, from its counts."""
-    han, words, elsewhere = (counts[:, column] for column in (Count.HAN, Count.LATIN_WORDS, Count.ELSEWHERE))
-    is_other = (elsewhere > 0.3 * (han + words + elsewhere)) | ((han == 0) & (words == 0))
-    codes = np.where(is_other, 2, np.where(han >= words, 0, 1)).astype(np.int8)
-    return pa.DictionaryArray.from_arrays(pa.array(codes), ["zh", "en", "other"]).cast(pa.string())
-
-
 # --- the reference ----------------------------------------------------------------------------------------------
 
 
@@ -88,7 +76,6 @@ _kind = lru_cache(maxsize=8192)(c.kind_of)
 def survey_one(text: str) -> tuple[int, list[int]]:
     """What the compiled pass computes, in plain Python."""
     kinds = [_kind(char) for char in text]
-    sample = kinds[:SAMPLE_CHARS]
     has = 0
     for kind in kinds:
         has |= kind
@@ -114,15 +101,11 @@ def survey_one(text: str) -> tuple[int, list[int]]:
         digits,
         sum(bool(kind & c.SPACE) or char in _BLANK for kind, char in zip(kinds, text, strict=True)),
         text.count("|"),
-        sum(bool(kind & c.HAN) for kind in sample),
-        _latin_words(text[:SAMPLE_CHARS], sample),
-        sum(bool(kind & c.ELSEWHERE) for kind in sample),
     ]
     return sum(trait for trait, is_so in traits.items() if is_so), counts
 
 
 _BLANK = "\n\r\x0b\x0c\x1c\x1d\x1e\x1f\x85\u2028\u2029"
-_JOINERS = "'’-"
 
 
 def _has_spacing(text: str, kinds: list[int]) -> bool:
@@ -149,19 +132,6 @@ def _longest_repeat(text: str, unit: int) -> int:
     return longest
 
 
-def _latin_words(text: str, kinds: list[int]) -> int:
-    """Runs of Latin letters; an apostrophe or hyphen between two letters does not end one."""
-    count = 0
-    state = 0  # 0 outside, 1 in a word, 2 after a joiner in a word
-    for char, kind in zip(text, kinds, strict=True):
-        if kind & c.LATIN:
-            count += state == 0
-            state = 1
-        else:
-            state = 2 if state == 1 and char in _JOINERS else 0
-    return count
-
-
 # --- the same, compiled -----------------------------------------------------------------------------------------
 
 
@@ -183,31 +153,13 @@ def _survey(data, offsets, kinds, traits, counts):  # type: ignore[no-untyped-de
         end = offsets[row + 1]
         has = 0
         found = 0
-        chars = alnum = digits = spaces = pipes = han = words = elsewhere = suspects = lines = 0
-        state = 0
+        chars = alnum = digits = spaces = pipes = suspects = lines = 0
         before1 = before2 = before3 = before4 = -1  # the four characters before this one
         run1 = run2 = run3 = run4 = 0
         kind_before = 0
         place = start
         while place < end:
-            byte = data[place]
-            if byte < 0x80:
-                code = np.int64(byte)
-                place += 1
-            elif byte < 0xE0:
-                code = ((byte & 0x1F) << 6) | (data[place + 1] & 0x3F)
-                place += 2
-            elif byte < 0xF0:
-                code = ((byte & 0x0F) << 12) | ((data[place + 1] & 0x3F) << 6) | (data[place + 2] & 0x3F)
-                place += 3
-            else:
-                code = (
-                    ((byte & 0x07) << 18)
-                    | ((data[place + 1] & 0x3F) << 12)
-                    | ((data[place + 2] & 0x3F) << 6)
-                    | (data[place + 3] & 0x3F)
-                )
-                place += 4
+            code, place = next_character(data, place)
             kind = np.int64(kinds[code]) if code < table_size else _kind_above(code)
             has |= kind
             chars += 1
@@ -249,16 +201,6 @@ def _survey(data, offsets, kinds, traits, counts):  # type: ignore[no-untyped-de
                     found |= 1024
             if is_blank and code != 10:
                 found |= 1024
-            if chars <= 4000:
-                han += (kind >> 1) & 1
-                elsewhere += (kind >> 9) & 1
-                if kind & 128:
-                    words += 1 if state == 0 else 0
-                    state = 1
-                elif state == 1 and (code == 39 or code == 0x2019 or code == 45):
-                    state = 2
-                else:
-                    state = 0
             run1 = run1 + 1 if code == before1 else 0
             run2 = run2 + 1 if code == before2 else 0
             run3 = run3 + 1 if code == before3 else 0
@@ -294,6 +236,3 @@ def _survey(data, offsets, kinds, traits, counts):  # type: ignore[no-untyped-de
         counts[row, 2] = digits
         counts[row, 3] = spaces
         counts[row, 4] = pipes
-        counts[row, 5] = han
-        counts[row, 6] = words
-        counts[row, 7] = elsewhere
