@@ -211,7 +211,8 @@ def ip(rng: Rng) -> str:
     if rng.random() < 0.7:
         return ".".join(str(rng.randrange(1, 255)) for _ in range(4))
     address = IPv6Address((0x2001 << 112) + rng.getrandbits(rng.choice([40, 112])))
-    return rng.choice([address.compressed, address.exploded, address.compressed.upper()])
+    writings: list[str] = [address.compressed, address.exploded, address.compressed.upper()]
+    return rng.choice(writings)
 
 
 def license_plate(rng: Rng) -> str:

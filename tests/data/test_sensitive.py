@@ -281,4 +281,12 @@ def test_hostile_text_of_a_megabyte_takes_under_two_seconds(unit: str) -> None:
     text = unit * (1_000_000 // len(unit))
     started = time.process_time()
     find_sensitive(text)
-    assert time.process_time() - started < 2
+    took_s = time.process_time() - started
+    assert took_s < 2 or took_s < 2 * _slowdown()
+
+
+def _slowdown() -> float:
+    """How much slower than by itself this machine is now, as a loop that takes it 0.07 s tells."""
+    started = time.process_time()
+    sum(number * number for number in range(1_000_000))
+    return (time.process_time() - started) / 0.07

@@ -41,8 +41,8 @@ _LATIN = (
     | _labelled(
         OTHER,
         "order orders tracking track invoice serial part parts item items model batch lot reference ref refs case "
-        "ticket booking transaction trace waybill parcel shipment consignment barcode timestamp sku isbn issn imei upc ean "
-        "gtin asin rma sn po uuid session request build revision contract asset device product "
+        "ticket booking transaction trace waybill parcel shipment consignment barcode timestamp sku isbn issn imei upc "
+        "ean gtin asin rma sn po uuid session request build revision contract asset device product "
         "article quote claim",
     )
     | _labelled(

@@ -92,7 +92,8 @@ def _name_before(before: str) -> int:
             continue
         if name[:2] in NO_CHINESE_NAME or name[-2:] in NO_CHINESE_NAME:
             return 0
-        if all(char not in ENDS_NAME and "\u4e00" <= char <= "\u9fff" for char in name[1:]):
+        given = name[1:]
+        if not given or (ENDS_NAME.isdisjoint(given) and min(given) >= "\u4e00" and max(given) <= "\u9fff"):
             return length
     return 0
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from tulou.core.errors import DataError, SettingsError
 from tulou.core.extras import load_extra
+from tulou.core.urls import expand, without_secrets
 from tulou.data.clean.sensitive.finding import SHAPED, Find, Finding
 from tulou.data.clean.sensitive.kinds import short_name
 from tulou.data.language import detect
@@ -34,8 +35,8 @@ class RemoteRecogniser:
     """A service that answers POST {"texts", "language"} with {"findings": one list for each text}."""
 
     def __init__(self, url: str, timeout_s: float = _TIMEOUT_S) -> None:
-        self._url = url
-        self._shown = re.sub(r"//[^/@]*@", "//…@", url.partition("?")[0])
+        self._url = expand(url)
+        self._shown = without_secrets(url)
         self._timeout_s = timeout_s
         self._known: dict[str, list[Finding]] = {}
 
@@ -62,7 +63,8 @@ class RemoteRecogniser:
 
     def _ask(self, texts: list[str], language: str) -> list[list[Finding]]:
         findings = self._post({"texts": texts, "language": language}).get("findings")
-        if not isinstance(findings, list) or len(findings) != len(texts):
+        are_lists = isinstance(findings, list) and all(isinstance(found, list) for found in findings)
+        if not isinstance(findings, list) or not are_lists or len(findings) != len(texts):
             raise DataError(
                 f'recogniser {self._shown} must answer "findings" with one list for each of {len(texts)} texts'
             )
