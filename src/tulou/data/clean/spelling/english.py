@@ -45,6 +45,7 @@ _LEAST_OF_LONG = 1e-6
 _ACROSS = (("is", "iz"), ("iz", "is"), ("ys", "yz"), ("yz", "ys"), ("our", "or"), ("or", "our"), ("llm", "lm"),
     ("lm", "llm"), ("lled", "led"), ("led", "lled"), ("lling", "ling"), ("ling", "lling"), ("ller", "ler"),
     ("ter", "tre"), ("ameter", "amet"), ("ense", "ence"), ("ence", "ense"), ("aem", "em"), ("ogue", "og"))  # fmt: skip
+_PREFIXES = "re un de non pre multi micro anti over under mis sub inter auto".split()
 _ROWS = ("qwertyuiop", "asdfghjkl", "zxcvbnm")
 _VOWELS = frozenset("aeiou")
 
@@ -281,7 +282,7 @@ def _stripped(word: str) -> Iterator[tuple[str, str]]:
         yield suffix, base
         if suffix in ("ing", "ings", "able", "er", "ed", "ers"):
             yield suffix, base + "e"
-    for prefix in ("re", "un", "non", "pre", "multi", "micro", "anti", "over", "under", "mis", "sub", "inter", "auto"):
+    for prefix in _PREFIXES:
         base = word.removeprefix(prefix)
         if base != word and len(base) >= 4:
             yield prefix, base
