@@ -45,7 +45,7 @@ _LEAST_OF_LONG = 1e-6
 _ACROSS = (("is", "iz"), ("iz", "is"), ("ys", "yz"), ("yz", "ys"), ("our", "or"), ("or", "our"), ("llm", "lm"),
     ("lm", "llm"), ("lled", "led"), ("led", "lled"), ("lling", "ling"), ("ling", "lling"), ("ller", "ler"),
     ("ter", "tre"), ("ameter", "amet"), ("ense", "ence"), ("ence", "ense"), ("aem", "em"), ("ogue", "og"))  # fmt: skip
-_PREFIXES = "re un de non pre multi micro anti over under mis sub inter auto".split()
+_PREFIXES = ["re", "un", "de", "non", "pre", "multi", "micro", "anti", "over", "under", "mis", "sub", "inter", "auto"]
 _ROWS = ("qwertyuiop", "asdfghjkl", "zxcvbnm")
 _VOWELS = frozenset("aeiou")
 
