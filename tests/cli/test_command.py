@@ -38,6 +38,7 @@ def test_help_loads_nothing_heavy() -> None:
         "models",
         "iterate",
         "trace",
+        "explain",
         "keys",
         "logs",
     ],

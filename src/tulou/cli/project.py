@@ -1,4 +1,5 @@
-"""Verbs that work on a project without serving it: init, run, evaluate, search, iterate, trace, status, logs."""
+"""Verbs that work on a project without serving it: init, run, evaluate, search, iterate, trace, explain,
+status, logs."""
 
 from __future__ import annotations
 
@@ -12,8 +13,16 @@ import typer
 from tulou.cli.app import HERE, JsonOption, ProjectOption, app
 from tulou.cli.output import emit, human_seconds, plain, stderr, stdout
 from tulou.cli.progress import Terminal
-from tulou.cli.screens import show_exam, show_run, show_search, show_status, show_trace
-from tulou.core.errors import TulouError
+from tulou.cli.screens import (
+    show_exam,
+    show_records,
+    show_run,
+    show_search,
+    show_status,
+    show_story,
+    show_trace,
+)
+from tulou.core.errors import SettingsError, TulouError
 from tulou.core.progress import Silent
 from tulou.core.stage import Stage, StageResult
 
@@ -201,6 +210,42 @@ def trace(
         emit(traced)
     else:
         show_trace(traced)
+
+
+@app.command()
+def explain(
+    record: Annotated[str | None, typer.Option(help="Id of a record, or how it begins.")] = None,
+    source: Annotated[str | None, typer.Option(help="List records of this source instead.")] = None,
+    rule: Annotated[str | None, typer.Option(help="List records that this rule touched: quality.too_short.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="How many records to list.")] = 20,
+    project: ProjectOption = HERE,
+    as_json: JsonOption = False,
+) -> None:
+    """Tell one record's whole story, or list the records that a rule of cleaning touched."""
+    from tulou.bootstrap.pipeline import build_pipeline
+    from tulou.bootstrap.project import Project
+    from tulou.data.clean.sensitive import build_guard
+    from tulou.data.story import Outputs, list_records, tell_story
+
+    if not record and not source and not rule:
+        raise SettingsError("name a record with --record ID, or list records with --source NAME --rule STEP.RULE")
+    opened = Project.open(project)
+    done = {name: result.path for name, result in build_pipeline(opened).latest().items()}
+    collected, cleaned = (
+        {name.partition(".")[2]: path for name, path in done.items() if name.startswith(f"{step}.")}
+        for step in ("collect", "clean")
+    )
+    if not collected:
+        raise TulouError("this project has not been run yet; `tulou run` first")
+    datasets = {name: path for name, path in done.items() if name.startswith(("split.", "examples."))}
+    outputs = Outputs(collected, cleaned, done.get("passages"), datasets)
+    if record:
+        redact = build_guard(opened.settings.data.clean, None, opened.folder).redact
+        story = tell_story(record, outputs, redact, opened.state)
+        emit(story) if as_json else show_story(story)
+    else:
+        listing = list_records(outputs, source, rule, limit)
+        emit(listing) if as_json else show_records(listing)
 
 
 @app.command()

@@ -6,6 +6,9 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from rich.padding import Padding
+from rich.text import Text
+
 from tulou.cli.output import human_bytes, human_seconds, plain, stdout, table
 from tulou.core.stage import StageResult
 
@@ -24,22 +27,26 @@ def show_run(results: Sequence[StageResult], seconds: float, project: Project) -
     stdout.print(f"\n[green]done[/green] in {human_seconds(seconds)}, at most {human_bytes(peak)} of memory")
     if report := by_name.get("report"):
         stdout.print(f"what was cleaned and why: {plain(report.path / 'report.html')}", soft_wrap=True)
+        stdout.print("records that a rule touched: tulou explain --source NAME --rule STEP.RULE", soft_wrap=True)
     if project.running_service():
         stdout.print("the service is running the earlier versions; restart it to serve the new ones")
 
 
 def _show_cleaning(results: Mapping[str, StageResult]) -> None:
-    rows = table("source", ">in", ">kept", ">dropped", "mostly because of", title="\nData")
+    rows = table("source", ">in", ">kept", ">copies", ">masked", "dropped mostly because of", title="\nData")
     for name, result in results.items():
         if name.startswith("clean."):
             summary = result.summary
             reasons = sorted(summary["dropped"].items(), key=lambda item: -item[1])[:3]
+            copies = sum(count for rule, count in summary["dropped"].items() if "_duplicate." in rule)
+            masked = sum(count for rule, count in summary["changed"].items() if rule.startswith("sensitive."))
             rows.add_row(
                 name.partition(".")[2],
                 f"{summary['in']:,}",
                 f"{summary['kept']:,}",
-                f"{summary['in'] - summary['kept']:,}",
-                ", ".join(f"{reason} {count:,}" for reason, count in reasons),
+                f"{copies:,}",
+                f"{masked:,}",
+                "\n".join(f"{count:,} {plain(reason)}" for reason, count in reasons),
             )
     if rows.row_count:
         stdout.print(rows)
@@ -133,6 +140,62 @@ def show_trace(traced: Mapping[str, Any]) -> None:
         )
         cleaned = ", ".join(f"{row['step']}.{row['rule']}" for row in passage["decisions"])
         stdout.print(f"  cleaned  {cleaned or 'kept as it came'}", soft_wrap=True)
+
+
+def show_story(story: Mapping[str, Any]) -> None:
+    _fact("record", story["id"])
+    place = " ".join(part for part in (story["uri"], story["position"]) if part)
+    _fact("from", f"{place} ({story['media_type']}), source {story['source']}")
+    _fact("file", f"sha256 {story['content_hash']}, changed {story['modified_at']}")
+    if about := [f"{key} {story[name]}" for name, key in (("label", "label"), ("subject_id", "by")) if story[name]]:
+        _fact("about", ", ".join(about))
+    _fact("collected", f"{story['collected']['chars']:,} characters, {story['collected']['language']}")
+    _text(story["collected"]["text"])
+    for number, decision in enumerate(story["decisions"], 1):
+        _fact(f"{number}. {decision['action']}", f"{decision['step']}.{decision['rule']}")
+        if decision["action"] == "changed" and decision["before"] != decision["after"]:
+            _text(decision["before"], "- ")
+            _text(decision["after"], "+ ")
+    _fact("fate", f"dropped by {story['dropped_by']}" if story["fate"] == "dropped" else story["fate"])
+    if copy := story["kept_copy"]:
+        _fact("kept instead", f"{copy['id']}  {copy['uri'] or ''} {copy['position'] or ''}")
+        _text(copy["text"])
+    if cleaned := story["cleaned"]:
+        _fact("clean text", f"{cleaned['chars']:,} characters, {cleaned['language']}")
+        _text(cleaned["text"])
+        _show_uses(story)
+
+
+def _show_uses(story: Mapping[str, Any]) -> None:
+    if copies := story["copies"]["count"]:
+        _fact("stands for", f"{copies:,} {'copy' if copies == 1 else 'copies'}: {', '.join(story['copies']['ids'])}")
+    for passage in story["passages"]:
+        _fact("passage", f"{passage['id']}  {passage['chars']:,} characters  {passage['heading']}")
+    for dataset in story["datasets"]:
+        _fact("used in", f"{dataset['stage']}: {dataset['rows']:,} for {dataset['split']}")
+    for answer in story["answers"]:
+        _fact("answer", f"{answer['id']}  {answer['question']}")
+
+
+def _fact(name: str, value: str) -> None:
+    stdout.print(f"[bold]{plain(name):<13}[/bold] {plain(value)}", soft_wrap=True)
+
+
+def _text(text: str | None, mark: str = "") -> None:
+    for line in (text or "").splitlines():
+        seen = "".join(char if char.isprintable() else " " for char in line)
+        stdout.print(Padding(Text(mark + seen), (0, 0, 0, 2)))
+
+
+def show_records(listing: Mapping[str, Any]) -> None:
+    for record in listing["records"]:
+        where = f"{record['source']} {record['uri']} {record['position']}"
+        stdout.print(
+            f"[bold]{plain(record['id'])}[/bold] {record['action']} by {plain(record['rule'])}", soft_wrap=True
+        )
+        stdout.print(f"  {plain(where)}", style="dim", soft_wrap=True)
+        _text(" ".join((record["before"] or "").split())[:150])
+    stdout.print(f"{len(listing['records']):,} of {listing['total']:,}; tulou explain --record ID tells one's story")
 
 
 def show_status(status: Mapping[str, Any]) -> None:
