@@ -24,7 +24,7 @@ from tulou.core.errors import DataError
 from tulou.core.progress import Progress
 from tulou.core.types import PASSAGE
 from tulou.data.search.hybrid import SearchIndex
-from tulou.data.search.lance import LanceIndex
+from tulou.data.search.lance import UNREAD, LanceIndex
 
 QUESTIONS = 500
 RECALL_QUESTIONS = 200
@@ -38,26 +38,28 @@ _WRITER_ROWS = 20
 _START_TIMEOUT_S = 60
 
 
-def bench_search(rows: int, progress: Progress, workdir: Path, seed: int = 0) -> dict[str, Any]:
+def bench_search(
+    rows: int, progress: Progress, workdir: Path, seed: int = 0, asked: int = QUESTIONS, kills: int = KILL_ROUNDS
+) -> dict[str, Any]:
     """Every figure of the search benchmark; `workdir` is filled and left for whoever wants to look."""
     corpus = Passages(rows, seed)
     built = _build(corpus, workdir / "index", progress)
     index = LanceIndex(workdir / "index")
-    questions = corpus.questions(QUESTIONS)
+    questions = corpus.questions(asked)
     with progress.bar("Ask", total=None, unit="questions"):
-        asked = _asked(index, questions)
+        answered = _asked(index, questions)
         found = _found(index, corpus, questions[:RECALL_QUESTIONS])
     with progress.bar("Change", total=None, unit="passages"):
         changed = _changed(index, rows)
     index.close()
-    with progress.bar("Kill", total=KILL_ROUNDS, unit="rounds") as bar:
-        killed = kill_rounds(workdir / "killed", KILL_ROUNDS, seed, bar.advance)
-    return {"passages": rows, "dimensions": DIMENSIONS, **built, **asked, **found, **changed, **killed}
+    with progress.bar("Kill", total=kills, unit="rounds") as bar:
+        killed = kill_rounds(workdir / "killed", kills, seed, bar.advance)
+    return {"passages": rows, "dimensions": DIMENSIONS, **built, **answered, **found, **changed, **killed}
 
 
 def _build(corpus: Passages, folder: Path, progress: Progress) -> dict[str, Any]:
     """Making the passages and vectors is not counted; segmenting, writing and indexing them is."""
-    index = LanceIndex.create(folder, DIMENSIONS)
+    index = LanceIndex.create(folder, DIMENSIONS, readable_for=UNREAD)
     add_s = 0.0
     waiting: list[tuple[pa.RecordBatch, NDArray[np.float32]]] = []
     with progress.bar("Build", total=corpus.rows, unit="passages") as bar:

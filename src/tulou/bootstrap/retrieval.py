@@ -90,7 +90,7 @@ class Retrieval:
     published: Callable[[], Published]
     models: Models
     encoder: str
-    coverage: Coverage
+    coverage: Callable[[str], float]
     intents: str | None = None
     rerank: Rerank | None = None
 

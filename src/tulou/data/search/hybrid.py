@@ -173,7 +173,8 @@ def hybrid_search(
         for rank, key in enumerate(ranking, 1):
             scores[key] += weight / (_RRF_K + rank)
     language = detect(query)
-    rows = index.rows(list(scores), vector) if scores else {}
+    keys = _promising(scores, max(2 * k, _RERANKED if rerank else 0))
+    rows = index.rows(keys, vector) if keys else {}
     hits = [_hit(row, scores[key], language, terms, frequencies) for key, row in rows.items()]
     hits.sort(key=lambda hit: (-hit.score, hit.passage.id))
     if rerank is not None:
@@ -236,6 +237,15 @@ def _bound_ms(iso: str, at: time) -> int:
     if found is None:
         raise DataError(f"{iso!r} is no date or time; write it like 2026-11-30 or 2026-11-30T08:00:00+08:00")
     return found
+
+
+def _promising(scores: Mapping[Any, float], wanted: int) -> list[Any]:
+    """Without those that no language and no full match can lift among the first `wanted`: fetching rows costs."""
+    best = sorted(scores, key=scores.__getitem__, reverse=True)
+    if len(best) <= wanted:
+        return best
+    least = scores[best[wanted - 1]] / (_SAME_LANGUAGE_BOOST * (1 + _LEXICAL_BONUS))
+    return [key for key in best if scores[key] >= least]
 
 
 def _hit(row: Row, score: float, language: str, terms: Sequence[str], frequencies: Frequencies) -> Hit:

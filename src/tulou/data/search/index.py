@@ -14,7 +14,7 @@ from tulou.core.errors import DataError
 from tulou.core.progress import Progress
 from tulou.core.types import Encode
 from tulou.data.search.hybrid import SearchIndex, embedded_text
-from tulou.data.search.lance import LanceIndex
+from tulou.data.search.lance import UNREAD, LanceIndex
 
 __all__ = ["CreateIndex", "SearchIndex", "build_index", "fill_index", "open_index"]
 
@@ -29,7 +29,11 @@ def build_index(
     passages: Iterable[pa.RecordBatch], encode: Encode, out: Path, progress: Progress, *, total: int | None = None
 ) -> dict[str, Any]:
     """Index PASSAGE batches into the folder `out`; returns and raises what `fill_index` does."""
-    return fill_index(passages, encode, lambda dimensions: LanceIndex.create(out, dimensions), progress, total=total)
+
+    def create(dimensions: int) -> SearchIndex:
+        return LanceIndex.create(out, dimensions, readable_for=UNREAD)
+
+    return fill_index(passages, encode, create, progress, total=total)
 
 
 def fill_index(

@@ -18,7 +18,7 @@ from tulou.core.errors import DataError, SettingsError
 from tulou.core.stage import read_json, write_json
 from tulou.core.urls import without_secrets
 from tulou.data.search.hybrid import SearchIndex
-from tulou.data.search.lance import LanceIndex
+from tulou.data.search.lance import UNREAD, LanceIndex
 
 _POINTER = "current.json"
 _OURS = re.compile(r"[0-9a-f]{16}(\.partial)?")  # a stage's fingerprint
@@ -49,7 +49,7 @@ class FolderHome:
         self._folder = folder
 
     def create(self, fingerprint: str, dimensions: int, scratch: Path) -> SearchIndex:
-        return LanceIndex.create(scratch / fingerprint, dimensions)
+        return LanceIndex.create(scratch / fingerprint, dimensions, readable_for=UNREAD)
 
     def publish(self, fingerprint: str, scratch: Path) -> None:
         publish_index(scratch / fingerprint, self._folder, fingerprint)

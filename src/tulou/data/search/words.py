@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import lru_cache
 
 from tulou.data.search.synonyms import ENGLISH, fold_chinese
 
 _TOKEN = re.compile(r"[A-Za-z0-9]+(?:[.'’-][A-Za-z0-9]+)*|[\u3400-\u9fff]+|[^\W_]+")
-_CHINESE = re.compile(r"[\u3400-\u9fff]")
 
 _MAX_TERM_CHARS = 40
 
@@ -40,7 +40,7 @@ def words(text: str) -> list[str]:
 
     terms: list[str] = []
     for token in _TOKEN.findall(fold_chinese(unicodedata.normalize("NFKC", text))):
-        if _CHINESE.match(token):
+        if _is_chinese(token):
             terms.extend(word for word in rjieba.cut_for_search(token) if word not in STOP_WORDS)
         else:
             terms.extend(_latin_terms(token.casefold()))
@@ -49,16 +49,21 @@ def words(text: str) -> list[str]:
 
 def with_characters(terms: list[str]) -> list[str]:
     """`terms` and the single characters of the Chinese ones, so that 退回 and 退货 have something in common."""
-    inner = [char for term in terms if len(term) > 1 and _CHINESE.match(term) for char in term]
+    inner = [char for term in terms if len(term) > 1 and _is_chinese(term) for char in term]
     return terms + [char for char in inner if char not in STOP_WORDS]
 
 
-def _latin_terms(token: str) -> list[str]:
+def _is_chinese(token: str) -> bool:
+    return "\u3400" <= token[0] <= "\u9fff"
+
+
+@lru_cache(maxsize=65_536)  # most tokens of a corpus are repetitions, and this is a third of the time of indexing
+def _latin_terms(token: str) -> tuple[str, ...]:
     """A compound such as wi-fi or yq-100 counts as a whole and in its parts."""
     token = token.replace("’", "'").removesuffix("'s")
     parts = re.split(r"[.'-]", token)
     whole = ["".join(parts)] if len(parts) > 1 else []
-    return [_folded(stem(term))[:_MAX_TERM_CHARS] for term in whole + parts if term and term not in STOP_WORDS]
+    return tuple(_folded(stem(term))[:_MAX_TERM_CHARS] for term in whole + parts if term and term not in STOP_WORDS)
 
 
 def stem(word: str) -> str:
