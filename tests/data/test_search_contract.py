@@ -162,7 +162,8 @@ def test_no_text_gets_around_a_filter(
     filled: SearchIndex, query: str, sources: list[str], languages: list[str]
 ) -> None:
     vector = vectors(["x"])[0]
-    for where in ({"sources": sources}, {"languages": languages}, {"sources": sources, "languages": languages}):
+    both: dict[str, Any] = {"sources": sources, "languages": languages}
+    for where in ({"sources": sources}, {"languages": languages}, both):
         for hit in filled.search(query, vector, 10, **where):
             assert hit.passage.source in where.get("sources", [hit.passage.source])
             assert hit.passage.language in where.get("languages", [hit.passage.language])
