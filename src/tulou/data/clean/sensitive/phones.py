@@ -51,10 +51,13 @@ _PLANS = {  # fewest and most digits behind the country code, where the country'
 }
 _NATIONAL_DIGITS = {code: digits for digits, codes in _PLANS.items() for code in codes.split()}
 _ANY_COUNTRY = (7, 12)
+_MOBILE_DIGITS, _LONGEST_CUED = 11, 15
 
 
 def find_phones(text: str, run: Run) -> Iterator[Finding]:
     """Phones that have their digits in `run`."""
+    if _HOTLINE.fullmatch(run.digits) and text[run.start - 1 : run.start] != "+" and len(run.digits) != _MOBILE_DIGITS:
+        return
     done = 0
     for start, _ in run.groups:
         match = _match(text, start) if start >= done else None
@@ -65,7 +68,7 @@ def find_phones(text: str, run: Run) -> Iterator[Finding]:
             done = last
             yield Finding(match.start(), last, "phone", SHAPED)
     first = run.start - (text[run.start - 1 : run.start] in ("(", "（"))
-    if not done and named(text, first) == PHONE:
+    if not done and len(run.digits) <= _LONGEST_CUED and named(text, first) == PHONE:
         cued = _CUED.match(text, first)
         if cued and not _HOTLINE.fullmatch(_digits(cued[0])) and not _is_date(cued[0]):
             yield Finding(*cued.span(), "phone", CUED)
@@ -110,7 +113,7 @@ def _abroad_end(match: re.Match[str]) -> int | None:
 
 
 def _digits(number: str) -> str:
-    return re.sub("[^0-9]", "", number)
+    return "".join(char for char in number if char.isdecimal())
 
 
 def _is_date(number: str) -> bool:

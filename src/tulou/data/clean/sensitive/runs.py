@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from functools import cached_property
 
 _RUN = re.compile(r"[0-9](?:[ .()（）-]{0,3}[0-9]){6,}")
 _GROUP = re.compile("[0-9]+")
@@ -20,16 +19,10 @@ class Run:
         self.end = end
         self.digits = text[start:end]
         self.is_solid = self.digits.isdigit()
+        self.groups = [(start, end)]  # where its groups of digits begin and end
         if not self.is_solid:
             self.digits = self.digits.translate(_SEPARATORS)
-        self._text = text
-
-    @cached_property
-    def groups(self) -> list[tuple[int, int]]:
-        """Where its groups of digits begin and end."""
-        if self.is_solid:
-            return [(self.start, self.end)]
-        return [match.span() for match in _GROUP.finditer(self._text, self.start, self.end)]
+            self.groups = [match.span() for match in _GROUP.finditer(text, start, end)]
 
     def is_bounded(self, text: str) -> bool:
         """Whether no Latin letter touches it."""
