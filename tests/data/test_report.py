@@ -92,6 +92,26 @@ def test_report_on_what_cleaning_really_returns(write_documents: Callable[..., P
     assert "<mark>&lt;p&gt;</mark>Where" in shown
 
 
+def test_why_a_record_was_dropped_and_what_was_only_reported_are_shown(tmp_path: Path) -> None:
+    cleaned = {
+        **CLEANED,
+        "dropped": {"quality.language": 1, "sensitive.CN_ID_CARD": 1},
+        "changed": {"sensitive.CN_ID_CARD": 1},
+        "reported": {"spelling.en": 1},
+        "examples": [
+            {"step": "quality", "rule": "language", "before": "Добрый день", "after": "other"},
+            {"step": "sensitive", "rule": "CN_ID_CARD", "before": "dropped [id_card]", "after": None},
+            {"step": "sensitive", "rule": "CN_ID_CARD", "before": "masked [id_card]", "after": "masked [id_card]"},
+            {"step": "spelling", "rule": "en", "before": "the parcle", "after": "the parcel"},
+        ],
+    }
+    shown = written(tmp_path, {"tickets": {**SOURCE, "clean": cleaned}})
+    assert "because of: <code>other</code></b>Добрый день" in shown
+    assert shown.count("dropped [id_card]") == 1
+    assert shown.count("masked <mark>[id_card]</mark>") == 1
+    assert "What was reported and left as it was" in shown
+
+
 def test_characters_that_cannot_be_seen_are_shown_by_their_numbers(tmp_path: Path) -> None:
     example = {"step": "characters", "rule": "invisible", "before": "pay\u202eabc\u200b", "after": "payabc"}
     counts = {"characters.invisible": 1}

@@ -28,6 +28,13 @@ def _clean(summary: Summary) -> str:
     return f"{summary['in']:,} in, {summary['kept']:,} kept, {dropped:,} dropped, {changed:,} changes"
 
 
+def _split(summary: Summary) -> str:
+    words = f"{summary['train']:,} to train, {summary['validation']:,} to validate, {summary['test']:,} to test"
+    if removed := summary["exam_removed"]:
+        words += f", {removed:,} like the exam left out"
+    return words
+
+
 def _compress(summary: Summary) -> str:
     rows = {row["precision"]: row for row in summary.get("table", ())}
     if not {"fp32", "int8"} <= rows.keys():
@@ -53,6 +60,7 @@ def _exam(summary: Summary) -> str:
 HEADLINES: dict[str, Callable[[Summary], str]] = {
     "collect": _collect,
     "clean": _clean,
+    "split": _split,
     "passages": lambda summary: f"{summary['passages']:,} passages",
     "compress": _compress,
     "register": _register,

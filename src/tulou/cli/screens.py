@@ -152,8 +152,9 @@ def show_story(story: Mapping[str, Any]) -> None:
     _fact("collected", f"{story['collected']['chars']:,} characters, {story['collected']['language']}")
     _text(story["collected"]["text"])
     for number, decision in enumerate(story["decisions"], 1):
-        _fact(f"{number}. {decision['action']}", f"{decision['step']}.{decision['rule']}")
-        if decision["action"] == "changed" and decision["before"] != decision["after"]:
+        remark = f" ({decision['after']})" if decision["action"] == "dropped" and decision["after"] else ""
+        _fact(f"{number}. {decision['action']}", f"{decision['step']}.{decision['rule']}{remark}")
+        if decision["action"] != "dropped" and decision["before"] != decision["after"]:
             _text(decision["before"], "- ")
             _text(decision["after"], "+ ")
     _fact("fate", f"dropped by {story['dropped_by']}" if story["fate"] == "dropped" else story["fate"])

@@ -88,8 +88,9 @@ def _section(place: int, name: str, source: Source) -> str:
     remark = f'<p class="soft">{_safe(collected["remark"])}</p>' if collected.get("remark") else ""
     parts = [
         f'<section id="source-{place}"><h2>{_safe(name)}</h2>{_facts(facts)}{remark}',
-        _rules("剔除的原因 · Why records were dropped", cleaned["dropped"], cleaned, "drop"),
-        _rules("修改 · What was changed", cleaned["changed"], cleaned, "change"),
+        _rules("剔除的原因 · Why records were dropped", "dropped", cleaned),
+        _rules("修改 · What was changed", "changed", cleaned),
+        _rules("只报告，未修改 · What was reported and left as it was", "reported", cleaned),
         _copies(cleaned.get("copies", {})),
         _distributions(collected, cleaned),
         _failures(collected["failed"]),
@@ -104,31 +105,37 @@ def _facts(facts: Iterable[tuple[str, int]]) -> str:
     return f'<div class="facts">{"".join(shown)}</div>'
 
 
-def _rules(title: str, counts: Mapping[str, int], cleaned: Summary, color: str) -> str:
+_COLORS = {"dropped": "drop", "changed": "change", "reported": "plain"}
+
+
+def _rules(title: str, action: str, cleaned: Summary) -> str:
     """Each rule with how many records it touched, and its examples below."""
+    counts = cleaned.get(action, {})
     if not counts:
         return ""
     largest, total = max(counts.values()), max(1, cleaned["in"])
     parts = [f"<h3>{title}</h3>"]
     for rule, count in sorted(counts.items(), key=lambda item: -item[1]):
         examples = [e for e in cleaned["examples"] if f"{e['step']}.{e['rule']}" == rule]
+        if rule in cleaned["dropped"] and rule in cleaned["changed"]:  # with a text after are those that were kept
+            examples = [e for e in examples if (e["after"] is None) == (action == "dropped")]
+        shown = "".join(_example(example, is_dropped=action == "dropped") for example in examples)
         parts.append(
             f"<details open><summary><span>{_safe(bilingual(RULES.get(rule), rule))}<code>{_safe(rule)}</code></span>"
-            f'{_bar(count / largest, color)}<span class="n">{count:,} · {count / total:.1%}</span></summary>'
-            f"{''.join(_example(example) for example in examples)}</details>"
+            f"{_bar(count / largest, _COLORS[action])}"
+            f'<span class="n">{count:,} · {count / total:.1%}</span></summary>{shown}</details>'
         )
     return "".join(parts)
 
 
-def _example(example: Mapping[str, Any]) -> str:
+def _example(example: Mapping[str, Any], *, is_dropped: bool) -> str:
     before, after = example["before"] or "", example["after"]
-    if after is None:
-        return f'<div class="pair"><div class="one">{_safe(before)}</div></div>' if before.strip() else ""
-    if example["step"] in _COPIES:
-        return (
-            f'<div class="pair"><div class="one"><b>留下的是 · kept instead: <code>{_safe(after)}</code></b>'
-            f"{_safe(before)}</div></div>"
-        )
+    if is_dropped:
+        title = "留下的是 · kept instead" if example["step"] in _COPIES else "因为 · because of"
+        remark = f"<b>{title}: <code>{_safe(after)}</code></b>" if after else ""
+        shown = remark + _safe(before.strip())
+        return f'<div class="pair"><div class="one">{shown}</div></div>' if shown else ""
+    after = after or ""
     if before == after:  # a sensitive value is masked in both
         masked = [(text, place % 2 == 1) for place, text in enumerate(_MASK.split(after))]
         return f'<div class="pair"><div class="one">{_highlighted(masked)}</div></div>'
