@@ -143,7 +143,9 @@ def test_junk_that_stays_is_counted() -> None:
 
 def test_a_wrong_correction_costs_precision() -> None:
     spelled = {8: (RAW[7], "please write to as soon"), 10: ("a quiet line", "a quite line")}
-    found = _scored({**PERFECT, 8: "please write to as soon"}, spelled=spelled)["spelling"]
+    scored = _scored({**PERFECT, 8: "please write to as soon"}, spelled=spelled)
+    assert [case["row"] for case in scored["misses"]["spelling changed in vain"]] == [10]
+    found = scored["spelling"]
     assert (found["changed"], found["right"], found["recall"]) == (3, 1, 1)
     assert found["precision"] == pytest.approx(1 / 3)
 

@@ -271,6 +271,11 @@ def misses(truth: Sequence[Truth], result: Result) -> dict[str, list[dict[str, A
             note(f"{row['kind']} {row['detail']}", row, text=text[start:end], expected=row["expected"][start:end])
         if row["kind"] == "junk":
             note(f"junk {row['detail']} kept", row, text=text[:_SHOWN_CHARS])
+    slips = {row["row"]: row["values"][0]["text"] for row in truth if row["kind"] == "typo"}
+    by_number = {row["row"]: row for row in truth} if result.spelled else {}
+    for number, (before, after) in result.spelled.items():
+        if slips.get(number, "\0") not in before:
+            note("spelling changed in vain", by_number[number], text=before[:200], after=after[:200])
     return dict(sorted(found.items()))
 
 
