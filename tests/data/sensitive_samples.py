@@ -211,8 +211,7 @@ def ip(rng: Rng) -> str:
     if rng.random() < 0.7:
         return ".".join(str(rng.randrange(1, 255)) for _ in range(4))
     address = IPv6Address((0x2001 << 112) + rng.getrandbits(rng.choice([40, 112])))
-    writings: list[str] = [address.compressed, address.exploded, address.compressed.upper()]
-    return rng.choice(writings)
+    return rng.choice([str(address), str(address.exploded), str(address).upper()])
 
 
 def license_plate(rng: Rng) -> str:
