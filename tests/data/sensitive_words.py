@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-CHINESE_SURNAMES = [
+CHINESE_SURNAMES: list[str] = [
     *"王李张刘陈杨黄赵吴周徐孙马朱胡郭何林高罗郑梁谢宋唐许韩冯邓曹彭曾肖田董潘袁于蒋蔡余杜叶程苏魏吕丁任沈",
     "欧阳",
     "上官",
