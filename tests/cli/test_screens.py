@@ -25,3 +25,33 @@ def test_a_file_with_brackets_in_its_name_does_not_stop_the_bars() -> None:
     with Terminal(Console(force_terminal=True, width=200)) as terminal, terminal.bar("collect", 1) as bar:
         bar.note("a[/b].md")
         terminal._bars.refresh()
+
+
+def test_a_story_shows_brackets_and_hides_control_characters(monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    console = Console(width=80, record=True, force_terminal=False)
+    monkeypatch.setattr(screens, "stdout", console)
+    hostile = "Is [bold]this[/bold] [/]\x1b[31m safe?"
+    text = {"text": hostile, "chars": len(hostile), "language": "en"}
+    decision = {"step": "markup", "rule": "tags", "action": "changed", "before": hostile, "after": "[/red]"}
+    dropped = {"step": "quality", "rule": "repetitive", "action": "dropped", "before": hostile, "after": "[lines]"}
+    screens.show_story(
+        {
+            **dict.fromkeys(("label", "subject_id", "cleaned"), None),
+            "id": "d1",
+            "source": "s",
+            "uri": "data/[old].csv",
+            "position": "row=1",
+            "media_type": "text/csv",
+            "content_hash": "0",
+            "modified_at": "2026",
+            "collected": text,
+            "decisions": [decision, dropped],
+            "fate": "dropped",
+            "dropped_by": "quality.repetitive",
+            "kept_copy": {"id": "d0", "uri": None, "position": None, "text": None},
+        }
+    )
+    shown = console.export_text()
+    for expected in ("data/[old].csv", "Is [bold]this[/bold] [/]", "+ [/red]", "([lines])", "dropped by quality"):
+        assert expected in shown
+    assert "\x1b" not in shown

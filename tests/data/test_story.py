@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -117,7 +118,7 @@ def test_story_says_in_which_splits_a_record_went(outputs: Outputs, write_docume
 def test_answers_that_quoted_the_record_are_named(outputs: Outputs, tmp_path: Path) -> None:
     state = open_state("sqlite:///state.db", tmp_path)
     (passage,) = tell_story("ac04", outputs, redact)["passages"]
-    turn = {"conversation_id": "c", "language": "en", "answer": "", "kind": "quoted", "model": "m"}
+    turn: dict[str, Any] = {"conversation_id": "c", "language": "en", "answer": "", "kind": "quoted", "model": "m"}
     turn |= {"model_version": "1", "latency_ms": 1.0}
     with state.begin() as connection:
         connection.execute(sa.insert(conversations).values(id="c", app="support", created_at=0.0, updated_at=0.0))

@@ -60,7 +60,8 @@ def _overview(sources: Mapping[str, Source]) -> str:
         flow_picture(given, kept, dropped, shape).replace('class="flow"', f'class="flow {name}"')
         for name, shape in (("wide", WIDE), ("narrow", NARROW))
     )
-    return f"<section><h2>去向 · Where records went</h2>{_facts(facts)}{pictures if total else ''}</section>"
+    story = '<p class="soft">一条记录的经过 · one record\'s story: <code>tulou explain --record ID</code></p>'
+    return f"<section><h2>去向 · Where records went</h2>{_facts(facts)}{pictures if total else ''}{story}</section>"
 
 
 def _dropped_by_step(cleaned: Iterable[Summary]) -> list[tuple[str, int]]:
