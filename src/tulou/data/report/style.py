@@ -76,7 +76,7 @@ body{font-size:12px;print-color-adjust:exact;-webkit-print-color-adjust:exact}
 main{max-width:none;padding:0}
 section{border:0;border-top:2px solid var(--line);border-radius:0;padding:14px 0}
 nav{display:none}
-details,.pair,tr,.bars>div,svg{break-inside:avoid}
-h2,h3{break-after:avoid}
+.pair,tr,.bars>div,svg{break-inside:avoid}
+h2,h3,summary{break-after:avoid}
 }
 """
