@@ -25,7 +25,12 @@ from tulou.loop.feedback import latest_snapshot, snapshot_digest
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_OPTIONAL_READERS = ("rapidocr", "pocketsphinx")  # what pictures and sound are read with, where installed
+_OPTIONAL_READERS = (
+    "rapidocr",
+    "pocketsphinx",
+    "faster_whisper",
+    "av",
+)  # what pictures and sound are read with, where installed
 
 
 def build_pipeline(project: Project) -> Pipeline:
@@ -66,22 +71,16 @@ def _recipe(project: Project, name: str, model: ModelSettings) -> list[Stage]:
 
 
 def _collect(project: Project, source: SourceSettings) -> Stage:
-    from tulou.data.collect import source_digest
-
     def run(context: StageContext) -> Summary:
         from tulou.data.collect import collect
-        from tulou.data.collect.databases import collect_database, is_database
 
-        if is_database(source):
-            return collect_database(source, project.folder, context.out, context.progress, lambda: project.state)
-        return collect(source, project.folder, context.out, context.progress)
+        return collect(source, project.folder, context.out, context.progress, lambda: project.state)
 
     def digest() -> str:
-        from tulou.data.collect.databases import database_digest, is_database
+        from tulou.data.collect import source_digest
 
-        if is_database(source):
-            return database_digest(source, project.folder, lambda: project.state)
-        return source_digest(source, project.folder) + _readers()
+        speech = _base_digest(project, source.speech_model) if source.speech_model else ""
+        return source_digest(source, project.folder, lambda: project.state) + _readers() + speech
 
     return Stage(
         name=f"collect.{source.name}",
@@ -93,7 +92,15 @@ def _collect(project: Project, source: SourceSettings) -> Stage:
             "url_sha256": url_digest(source.url),
         },
         raw=digest,
-        code=("tulou.data.collect", "tulou.data.language", "tulou.data.parquet", "tulou.core.types"),
+        code=(
+            "tulou.data.collect",
+            "tulou.data.kernels",
+            "tulou.data.everyday",
+            "tulou.data.language",
+            "tulou.data.parquet",
+            "tulou.core.types",
+            "tulou.core.urls",
+        ),
     )
 
 
@@ -127,7 +134,13 @@ def _clean(project: Project, source: SourceSettings) -> Stage:
         inputs=(upstream,),
         settings={**settings.model_dump(), "speaks_for_itself": not source.text},
         raw=lambda: _files_digest(project, settings.sensitive_words, settings.forbidden_words),
-        code=("tulou.data.clean", "tulou.data.kernels", "tulou.data.language", "tulou.data.parquet"),
+        code=(
+            "tulou.data.clean",
+            "tulou.data.kernels",
+            "tulou.data.everyday",
+            "tulou.data.language",
+            "tulou.data.parquet",
+        ),
     )
 
 

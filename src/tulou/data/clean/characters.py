@@ -32,7 +32,7 @@ _FOLD = {
     if chr(code) not in _CHINESE_PUNCTUATION and (folded := unicodedata.normalize("NFKC", chr(code))) != chr(code)
 }
 _INVISIBLE = re.compile(
-    r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\xad\u200b\u200c\u200e\u200f\u202a-\u202e\u2060-\u2064\ufeff\ufffe"
+    r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\xad\u200b\u200c\u200e\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff\ufffe"
     r"\U000e0000-\U000e007f]|\u200d(?![\u2600-\u27bf\U0001f000-\U0001fbff])"
 )
 

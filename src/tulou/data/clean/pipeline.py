@@ -27,7 +27,7 @@ from tulou.data.parquet import parquet_files, read_batches
 
 _SHARD_ROWS = 16384
 _SHARD_BYTES = 64 << 20
-_COMPILED_ROWS = 5000  # below, compiling takes longer than it saves
+_COMPILED_ROWS = 500  # below, compiling once takes longer than it saves
 
 
 def clean(
@@ -71,7 +71,8 @@ def clean(
         )
         for number, (rows, pieces) in enumerate(parts)
     ]
-    engine = engine or InProcess()
+    if engine is None or len(shards) == 1:  # no worker is worth its start
+        engine = InProcess()
     if settings.spelling != "off":
         words = _learn_words(shards, home / "words", engine, progress)
         shards = [replace(shard, words=words) for shard in shards]

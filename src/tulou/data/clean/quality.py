@@ -78,6 +78,9 @@ _FURNITURE_WORDS = [
     *["copyright", "©", "(c)", "rights reserved", "cookie", "javascript", "powered by", "accept", "reject", "allow"],
     *["版权所有", "保留", "转载", "icp", "公网安备", "备案号", "许可证", "举报", "技术支持", "网站建设", "扫一扫"],
 ]
+BOILERPLATE_HINT = "|".join([*map(re.escape, _FURNITURE_WORDS), "lorem ipsum dolor", rf"^\s*(?:{_NAVIGATION})"])
+"""A regular expression without look-around, for any case: a text that has no match is not nothing but furniture."""
+
 _CLAUSE = re.compile(r"[^\n|｜。.!！;；]+(?:\.(?=\w)[^\n|｜。.!！;；]*)*")
 _FILLER = "lorem ipsum dolor"  # C4 drops pages with "lorem ipsum"
 

@@ -58,12 +58,12 @@ Look = Callable[[pa.StringArray], Survey]
 
 Mask = NDArray[np.bool_]
 
-Wake = Callable[[Survey], Mask]
-"""Which rows a judge has to be asked about."""
+Wake = Callable[[pa.RecordBatch], Mask]
+"""Which rows of a SURVEYED batch a judge has to be asked about."""
 
 
-def always(seen: Survey) -> Mask:
-    return np.ones(len(seen.traits), dtype=bool)
+def always(batch: pa.RecordBatch) -> Mask:
+    return np.ones(batch.num_rows, dtype=bool)
 
 
 def with_survey(batch: pa.RecordBatch, look: Look = survey) -> pa.RecordBatch:
@@ -83,13 +83,16 @@ def survey_of(batch: pa.RecordBatch) -> Survey:
     return Survey(batch.column("traits").to_numpy(), counts)
 
 
-def rewriting(step: str, rewrite: Rewrite, waits_for: Trait | None, look: Look = survey) -> Step:
-    """The step that applies `rewrite` to titles and texts that have one of the traits; None: to all."""
+def rewriting(
+    step: str, rewrite: Rewrite, waits_for: Trait | None, look: Look = survey, *, leaves_titles: bool = False
+) -> Step:
+    """The step that applies `rewrite` to texts and titles that have one of the traits; None: to all."""
 
     def run(batch: pa.RecordBatch) -> tuple[pa.RecordBatch, list[Decision]]:
-        in_text, in_title = (_rows_with(batch.column(name), waits_for) for name in ("traits", "title_traits"))
-        texts = _rewritten(batch.column("text"), in_text, rewrite)
-        titles = _rewritten(batch.column("title"), in_title, rewrite)
+        texts = _rewritten(batch.column("text"), _rows_with(batch.column("traits"), waits_for), rewrite)
+        titles: Changes = {}
+        if not leaves_titles:
+            titles = _rewritten(batch.column("title"), _rows_with(batch.column("title_traits"), waits_for), rewrite)
         if not texts and not titles:
             return batch, []
         return _replaced(batch, texts, titles, look), _changes(batch, step, texts, titles)
@@ -111,7 +114,7 @@ def judging(step: str, judge: Judge, wake: Wake = always) -> Step:
     """The step that drops the rows that `judge` names a rule for."""
 
     def run(batch: pa.RecordBatch) -> tuple[pa.RecordBatch, list[Decision]]:
-        asked = np.flatnonzero(wake(survey_of(batch)))
+        asked = np.flatnonzero(wake(batch))
         if len(asked) == 0:
             return batch, []
         rows = batch.select(DOCUMENT.names).take(pa.array(asked)).to_pylist()

@@ -13,16 +13,18 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from tulou.core.settings import CleanSettings
 from tulou.data.clean.characters import collapse_space, fold_characters
 from tulou.data.clean.chinese import simplify
 from tulou.data.clean.encoding import repair
+from tulou.data.clean.forbidden import forbidden
 from tulou.data.clean.markup import strip_markup
-from tulou.data.clean.quality import advertising, empty, quality
-from tulou.data.clean.record import Decision, Look, Mask, Rewrite, Step, Wake, judging, reporting, rewriting
+from tulou.data.clean.quality import BOILERPLATE_CHARS, BOILERPLATE_HINT, LONG_CHARS, advertising, empty, quality
+from tulou.data.clean.record import Decision, Look, Mask, Rewrite, Step, Wake, judging, reporting, rewriting, survey_of
 from tulou.data.clean.sensitive import Guard, build_guard
-from tulou.data.kernels.survey import Count, Survey, Trait, survey
+from tulou.data.kernels.survey import Count, Trait, survey
 
 WAITS_FOR = {
     "encoding": Trait.LATIN1 | Trait.RARE_HAN | Trait.INVISIBLE,
@@ -33,7 +35,11 @@ WAITS_FOR = {
 }
 """The traits without one of which a rewriting step changes nothing."""
 
-_SPELLING = {"correct": rewriting, "report": reporting}
+# Titles are names, or the first characters of the text, cut in the middle of a word.
+_SPELLING: dict[str, Callable[[str, Rewrite, Trait | None], Step]] = {
+    "correct": partial(rewriting, leaves_titles=True),
+    "report": reporting,
+}
 
 
 @dataclass(frozen=True)
@@ -63,21 +69,21 @@ def build_rules(
         ("encoding", rewrite("encoding", repair, WAITS_FOR["encoding"])),
         ("markup", rewrite("markup", strip_markup, WAITS_FOR["markup"])),
         ("characters", rewrite("characters", fold_characters, WAITS_FOR["characters"])),
-        *(
-            [("chinese", rewrite("chinese", simplify, WAITS_FOR["chinese"]))]
-            if settings.traditional == "simplify"
-            else []
-        ),
+        ("chinese", rewrite("chinese", simplify, WAITS_FOR["chinese"]) if settings.traditional == "simplify" else None),
         ("space", rewrite("space", collapse_space, WAITS_FOR["space"])),
         ("empty", judging("empty", empty, _is_blank)),
-        *([("sensitive records", _asked_together(guard, judging("sensitive", guard.judge)))] if guard.drops else []),
+        ("sensitive records", _asked_together(guard, judging("sensitive", guard.judge)) if guard.drops else None),
         ("sensitive", _asked_together(guard, rewrite("sensitive", guard.rewrite, sensitive))),
-        *([("spelling", _SPELLING[settings.spelling]("spelling", speller, None))] if speller else []),
+        ("spelling", _SPELLING[settings.spelling]("spelling", speller, None) if speller else None),
+        (
+            "forbidden",
+            judging("forbidden", forbidden(project / words)) if (words := settings.forbidden_words) else None,
+        ),
         ("quality", judging("quality", quality(settings), _may_be_poor(settings))),
+        ("spam", judging("spam", advertising) if is_labelled else None),
     ]
-    if is_labelled:
-        steps.append(("spam", judging("spam", advertising)))
-    return Rules([(name, step) for name, step in steps if name.partition(" ")[0] not in settings.off], guard.redact)
+    wanted = [(name, step) for name, step in steps if step and name.partition(" ")[0] not in settings.off]
+    return Rules(wanted, guard.redact)
 
 
 def _traits_of(guard: Guard) -> Trait | None:
@@ -99,17 +105,33 @@ def _asked_together(guard: Guard, step: Step) -> Step:
     return run
 
 
-def _is_blank(seen: Survey) -> Mask:
-    return seen.counts[:, Count.CHARS] <= seen.counts[:, Count.SPACES]
+def _is_blank(batch: pa.RecordBatch) -> Mask:
+    counts = survey_of(batch).counts
+    is_blank: Mask = counts[:, Count.CHARS] <= counts[:, Count.SPACES]
+    return is_blank
 
 
 def _may_be_poor(settings: CleanSettings) -> Wake:
-    def wake(seen: Survey) -> Mask:
-        counts = seen.counts
-        visible = counts[:, Count.CHARS] - counts[:, Count.SPACES]
+    """Rows that one of the quality rules may drop, each by what it needs."""
+
+    def wake(batch: pa.RecordBatch) -> Mask:
+        seen = survey_of(batch)
+        chars, alnum, digits, spaces = (seen.counts[:, column] for column in (0, 1, 2, 3))
+        visible = chars - spaces
         is_short = visible < settings.min_chars
-        symbols = visible - counts[:, Count.ALNUM]
-        is_odd = symbols > settings.max_symbol_ratio * visible
-        return is_short | is_odd | ((seen.traits & np.uint32(Trait.REPEATED | Trait.LINES)) != 0)
+        is_odd = (visible - alnum > settings.max_symbol_ratio * visible) | (digits > settings.max_digit_ratio * visible)
+        may_repeat = (chars >= LONG_CHARS) | ((seen.traits & np.uint32(Trait.REPEATED | Trait.LINES)) != 0)
+        may_be_furniture = _matches(batch.column("text"), chars <= BOILERPLATE_CHARS, BOILERPLATE_HINT)
+        is_foreign = np.full(len(chars), bool(settings.languages))
+        poor: Mask = is_short | is_odd | may_repeat | may_be_furniture | is_foreign
+        return poor
 
     return wake
+
+
+def _matches(texts: pa.StringArray, asked: Mask, pattern: str) -> Mask:
+    """Which of the texts `asked` about have a match of `pattern` (RE2, any case)."""
+    found = asked.copy()
+    some = texts.filter(pa.array(asked))
+    found[asked] = pc.match_substring_regex(some, pattern, ignore_case=True).to_numpy(zero_copy_only=False)
+    return found

@@ -164,8 +164,11 @@ class Tally:
 
     @classmethod
     def of(cls, summary: dict[str, Any]) -> Tally:
-        counts = {name: Counter(summary[name]) for name in ("dropped", "changed", "reported")}
-        return cls(summary["in"], summary["kept"], **counts, examples=summary["examples"], steps=summary["steps"])
+        tally = cls(summary["in"], summary["kept"], examples=summary["examples"], steps=summary["steps"])
+        tally.dropped.update(summary["dropped"])
+        tally.changed.update(summary["changed"])
+        tally.reported.update(summary["reported"])
+        return tally
 
     def run(self, name: str, step: Step, batch: pa.RecordBatch) -> pa.RecordBatch:
         started = time.perf_counter()
@@ -257,7 +260,7 @@ def _marks(shard: Shard, batch: pa.RecordBatch, chars: NDArray[np.int32]) -> dic
 def _save_marks(marks: list[dict[str, NDArray[Any]]], folder: Path) -> None:
     joined = {name: np.concatenate([batch[name] for batch in marks]) for name in marks[0]}
     np.save(folder / BANDS, np.ascontiguousarray(joined.pop("bands").T))  # (bands, rows): read a band at a time
-    np.savez(folder / MARKS, **joined)
+    np.savez(folder / MARKS, allow_pickle=False, **joined)
 
 
 def _copy_decisions(documents: pa.Table, copies: pa.Table) -> list[Decision]:

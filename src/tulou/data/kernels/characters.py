@@ -22,9 +22,7 @@ SUSPECT = 8  # what Chinese read in a wrong encoding is full of
 INVISIBLE = 16
 FOLDABLE = 32
 SPACE = 64  # that is no line end
-LATIN = 128
 DIGIT = 256  # ASCII or full-width
-ELSEWHERE = 512  # scripts that are neither Latin nor Han
 CHINESE_MARK = 1024  # Chinese punctuation that no space should stand beside
 ODD_SPACE = 2048  # a space other than U+0020
 ALONE = 4096  # a character that is a word by itself: Han, kana, Hangul
@@ -39,6 +37,7 @@ _RANGES = (  # first, last, bits; they may overlap
     (0x200B, 0x200F, INVISIBLE),  # zero width, direction
     (0x202A, 0x202E, INVISIBLE),
     (0x2060, 0x2064, INVISIBLE),
+    (0x2066, 0x2069, INVISIBLE),
     (0xFEFF, 0xFEFF, INVISIBLE),
     (0xFFFE, 0xFFFE, INVISIBLE),
     (0x09, 0x09, SPACE | ODD_SPACE),
@@ -51,13 +50,9 @@ _RANGES = (  # first, last, bits; they may overlap
     (0x3000, 0x3000, SPACE | ODD_SPACE),
     (0x30, 0x39, DIGIT),
     (0xFF10, 0xFF19, DIGIT),
-    (0x41, 0x5A, LATIN),
-    (0x61, 0x7A, LATIN),
-    (0xC0, 0x24F, LATIN),
-    (0x370, 0x1CFF, ELSEWHERE),  # Greek, Cyrillic, Arabic, Thai …
     (0x1100, 0x11FF, ALONE),  # Hangul
-    (0xAC00, 0xD7AF, ELSEWHERE | ALONE),
-    (0x3040, 0x30FF, ELSEWHERE | ALONE | SUSPECT),  # kana
+    (0xAC00, 0xD7AF, ALONE),
+    (0x3040, 0x30FF, ALONE | SUSPECT),  # kana
     (0x3400, 0x4DBF, HAN | ALONE | _BEYOND),
     (0x4E00, 0x9FFF, HAN | ALONE | _BEYOND),
     (0xF900, 0xFAFF, HAN | ALONE | _BEYOND),
