@@ -12,7 +12,7 @@ from tulou.data.kernels import characters
 from tulou.data.kernels.clusters import clusters_of, roots, unite
 from tulou.data.kernels.fingerprint import Unit, fingerprint, rows_per_band, shingle_hashes, similarities
 from tulou.data.kernels.scripts import languages
-from tulou.data.kernels.survey import survey
+from tulou.data.kernels.survey import survey, survey_one
 from tulou.data.language import detect
 
 # Characters on which the rules turn, besides any character at all.
@@ -32,6 +32,17 @@ def test_survey_sees_what_the_reference_sees(texts: list[str]) -> None:
     compiled, reference = survey(array), survey(array, is_compiled=False)
     assert compiled.traits.tolist() == reference.traits.tolist()
     assert compiled.counts.tolist() == reference.counts.tolist()
+
+
+_NUMERIC = st.sampled_from(
+    [*"0123456789" * 3, *"０９.．:：-–() ,abABＡ京粤Dé\u200b\ufe0f\u0660", "\U00020001", "\U000e0001"]
+)
+
+
+@settings(max_examples=2000, deadline=None)
+@given(st.lists(_NUMERIC, max_size=40).map("".join))
+def test_shapes_of_numbers_are_those_of_the_reference(text: str) -> None:
+    assert survey(pa.array([text])).traits[0] == survey_one(text)[0]
 
 
 @settings(max_examples=300, deadline=None)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from hypothesis import given, settings
-
+from hypothesis import strategies as st
 from tests.data.test_kernels import TEXTS
+
+from tulou.core.settings import SENSITIVE_KINDS
 from tulou.data.clean.characters import collapse_space, fold_characters
 from tulou.data.clean.encoding import repair
 from tulou.data.clean.markup import strip_markup
 from tulou.data.clean.record import Rewrite
 from tulou.data.clean.rules import WAITS_FOR
-from tulou.data.kernels.survey import survey_one
+from tulou.data.clean.sensitive.guard import built_in
+from tulou.data.clean.sensitive.narrow import narrow
+from tulou.data.kernels.survey import Trait, survey_one
 
 
 def check(name: str, rewrite: Rewrite, text: str) -> None:
@@ -38,3 +42,17 @@ def test_no_single_character_is_folded_without_its_trait() -> None:
             for text in (chr(code), f"a{chr(code)}", f"中{chr(code)}b"):
                 if fold_characters(text) != (text, []):
                     assert survey_one(text)[0] & waited, hex(code)
+
+
+_NUMERIC = st.sampled_from(
+    [*"0123456789" * 3, *"０９.．:：-–()@ ,abABＡＢ京粤Dé\u200b", "GB82", "138", "粤B", "::", "fe80", "SSN "]
+)
+
+
+@settings(max_examples=2000, deadline=None)
+@given(st.lists(_NUMERIC, max_size=30).map("".join))
+def test_numbers_are_only_found_in_texts_with_the_shapes_that_are_waited_for(text: str) -> None:
+    traits = Trait(survey_one(text)[0])
+    for recogniser in built_in(frozenset(SENSITIVE_KINDS) - {"person", "address"}):
+        if not any(Trait[name] & traits for name in recogniser.needs):
+            assert list(recogniser.find(narrow(text).text)) == []

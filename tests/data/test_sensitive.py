@@ -202,9 +202,12 @@ def test_listed_words_have_kinds_and_actions_of_their_own(tmp_path: Path) -> Non
     assert clean.traits == {"ALWAYS"}
 
 
+BY_DEFAULT = {"AT", "FOLDABLE", "LETTERS_DIGITS", "LONG_NUMBER"}
+
+
 def test_list_of_chinese_words_waits_for_chinese(tmp_path: Path) -> None:
     (tmp_path / "words.txt").write_text("云雀\n", "utf-8")
-    assert guard(tmp_path, sensitive_words="words.txt").traits == {"AT", "DIGITS", "FOLDABLE", "NON_ASCII"}
+    assert guard(tmp_path, sensitive_words="words.txt").traits == BY_DEFAULT | {"NON_ASCII"}
 
 
 def test_kind_that_nothing_finds_is_refused(tmp_path: Path) -> None:
@@ -215,9 +218,9 @@ def test_kind_that_nothing_finds_is_refused(tmp_path: Path) -> None:
 
 def test_traits_say_what_the_configured_kinds_wait_for(tmp_path: Path) -> None:
     nothing: Any = dict.fromkeys(SENSITIVE_KINDS, "keep")
-    assert guard(tmp_path).traits == {"AT", "DIGITS", "FOLDABLE"}
+    assert guard(tmp_path).traits == BY_DEFAULT
     assert guard(tmp_path, sensitive=nothing).traits == set()
-    assert guard(tmp_path, sensitive=nothing | {"phone": "mask"}).traits == {"DIGITS"}
+    assert guard(tmp_path, sensitive=nothing | {"phone": "mask"}).traits == {"LONG_NUMBER"}
     assert guard(tmp_path, sensitive={"person": "mask"}).traits == {"ALWAYS"}
 
 

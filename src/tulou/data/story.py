@@ -165,14 +165,14 @@ def _row(cleaned: Path | None, record_id: str) -> dict[str, Any] | None:
 
 
 def _shown(row: Mapping[str, Any], redact: Redact) -> dict[str, Any]:
-    return {"text": excerpt(row["text"], 0, redact), "chars": len(row["text"]), "language": row["language"]}
+    return {"text": excerpt(row["text"], redact), "chars": len(row["text"]), "language": row["language"]}
 
 
 def _shown_copy(cleaned: Path | None, record_id: str, redact: Redact) -> dict[str, Any]:
     row = _row(cleaned, record_id)
     if row is None:
         return {"id": record_id, "uri": None, "position": None, "text": None}
-    return {name: row[name] for name in ("id", "uri", "position")} | {"text": excerpt(row["text"], 0, redact)}
+    return {name: row[name] for name in ("id", "uri", "position")} | {"text": excerpt(row["text"], redact)}
 
 
 def _copies_of(cleaned: Path | None, record_id: str) -> dict[str, Any]:
@@ -207,8 +207,6 @@ def _answers(state: Engine, passages: Sequence[str], redact: Redact) -> list[dic
             quoted = sa.or_(*(sa.cast(turns.c.passages, sa.Text).contains(id_) for id_ in ids))
             chosen = sa.select(turns.c.id, turns.c.at, turns.c.question).where(quoted)
             rows = connection.execute(chosen.order_by(turns.c.at.desc()).limit(_ANSWERS_SHOWN)).mappings()
-            found += [
-                {"id": row["id"], "at": row["at"], "question": excerpt(row["question"], 0, redact)} for row in rows
-            ]
+            found += [{"id": row["id"], "at": row["at"], "question": excerpt(row["question"], redact)} for row in rows]
     unique = {answer["id"]: answer for answer in found}
     return sorted(unique.values(), key=lambda answer: -answer["at"])[:_ANSWERS_SHOWN]

@@ -210,7 +210,7 @@ def _symbol_ratio(visible: str) -> float:
     shown = visible.replace("|", "").replace("---", "")
     if not shown:
         return 1.0
-    return sum(not char.isalnum() for char in shown) / len(shown)
+    return (len(shown) - sum(map(str.isalnum, shown))) / len(shown)
 
 
 def _may_be_stuck(text: str) -> bool:

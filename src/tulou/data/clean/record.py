@@ -7,6 +7,7 @@ only about those rows; rows that it changes are surveyed again.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,7 +21,7 @@ from tulou.data.kernels.survey import Count, Survey, Trait, survey
 
 _DECISION_CHARS = 400  # of a text before and after, around what was changed
 _CONTEXT_CHARS = 80  # of them before the first difference
-_SLACK_CHARS = 64  # cut off after masking, lest half a number stay at an edge
+_SLACK_CHARS = 64
 
 
 class Decision(NamedTuple):
@@ -195,44 +196,78 @@ def _changes(
     return decisions
 
 
-def decision_batch(decisions: Sequence[Decision], redact: Callable[[str], str]) -> pa.RecordBatch:
+@dataclass(frozen=True)
+class Redaction:
+    """How texts are shown to people: with sensitive values masked, where a text may have any."""
+
+    redact: Callable[[str], str]
+    waits_for: Trait | None  # None: every text has to be looked at
+    look: Look = survey
+
+    def __call__(self, texts: Sequence[str]) -> list[str]:
+        shown = list(texts)
+        traits = self.look(pa.array(shown, pa.string())).traits
+        rows = range(len(shown)) if self.waits_for is None else np.flatnonzero(traits & np.uint32(self.waits_for))
+        for row in rows:
+            shown[row] = self.redact(shown[row])
+        return shown
+
+
+def decision_batch(decisions: Sequence[Decision], redact: Redaction) -> pa.RecordBatch:
     """DECISION rows: the texts cut around what was changed, with no sensitive value to be read in them."""
-    shown = _Excerpts(redact)
-    pairs = [shown(decision) for decision in decisions]
+    cuts: dict[tuple[int, int], tuple[_Cut | None, _Cut | None]] = {}  # one pair of texts often serves several rules
+    for decision in decisions:
+        key = id(decision.before), id(decision.after)
+        if key not in cuts:
+            cuts[key] = _cuts(decision)
+    raw = [cut for pair in cuts.values() for cut in pair if cut is not None]
+    shown = iter(redact([cut.text for cut in raw]))
+    pairs = {key: tuple(cut and cut.trimmed(next(shown)) for cut in pair) for key, pair in cuts.items()}
     columns = [list(column) for column in zip(*decisions, strict=True)][:6] if decisions else [[]] * 6
-    columns += [[pair[0] for pair in pairs], [pair[1] for pair in pairs]]
+    columns.append([pairs[id(decision.before), id(decision.after)][0] for decision in decisions])
+    columns.append(
+        [
+            decision.after if decision.action == "dropped" else pairs[id(decision.before), id(decision.after)][1]
+            for decision in decisions
+        ]
+    )
     return pa.RecordBatch.from_arrays([pa.array(column, pa.string()) for column in columns], schema=DECISION)
 
 
-class _Excerpts:
-    """The texts before and after as people may see them; one pair often serves several rules."""
+class _Cut(NamedTuple):
+    """A stretch of a text, with some slack to be cut off after masking, lest half a number stay at an edge."""
 
-    def __init__(self, redact: Callable[[str], str]) -> None:
-        self._redact = redact
-        self._last: tuple[Decision, tuple[str | None, str | None]] | None = None
+    text: str
+    slack_before: int
+    slack_after: int
 
-    def __call__(self, decision: Decision) -> tuple[str | None, str | None]:
-        if self._last and self._last[0].before is decision.before and self._last[0].after is decision.after:
-            return self._last[1]
-        before, after = decision.before, decision.after
-        start = 0
-        if before is not None and after is not None and decision.action != "dropped":
-            start = first_difference(before, after, _CONTEXT_CHARS)
-            after = excerpt(after, start, self._redact)
-        pair = excerpt(before, start, self._redact) if before is not None else None, after
-        self._last = decision, pair
-        return pair
+    def trimmed(self, masked: str) -> str:
+        return masked[self.slack_before : len(masked) - self.slack_after]
 
 
-def excerpt(text: str, start: int, redact: Callable[[str], str]) -> str:
-    """Some `_DECISION_CHARS` of `text` from `start` on, redacted; whole where it is short."""
+def _cut(text: str, start: int) -> _Cut:
+    """Some `_DECISION_CHARS` of `text` from `start` on; whole where it is short."""
     if len(text) <= _DECISION_CHARS:
-        return redact(text)
-    first = max(0, start - _SLACK_CHARS)
+        return _Cut(text, 0, 0)
     last = start + _DECISION_CHARS + _SLACK_CHARS
-    shown = redact(text[first:last])
-    shown = shown[min(_SLACK_CHARS, start) :]
-    return shown[: len(shown) - _SLACK_CHARS] if last < len(text) else shown
+    before = min(_SLACK_CHARS, start)
+    return _Cut(text[start - before : last], before, _SLACK_CHARS if last < len(text) else 0)
+
+
+def _cuts(decision: Decision) -> tuple[_Cut | None, _Cut | None]:
+    before, after = decision.before, decision.after
+    if before is None:
+        return None, None
+    if after is None or decision.action == "dropped":  # `after` is a remark, then
+        return _cut(before, 0), None
+    start = first_difference(before, after, _CONTEXT_CHARS)
+    return _cut(before, start), _cut(after, start)
+
+
+def excerpt(text: str, redact: Callable[[str], str]) -> str:
+    """The beginning of `text` as decisions show it."""
+    cut = _cut(text, 0)
+    return cut.trimmed(redact(cut.text))
 
 
 def first_difference(before: str, after: str, context: int) -> int:

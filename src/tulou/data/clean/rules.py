@@ -22,7 +22,19 @@ from tulou.data.clean.encoding import repair
 from tulou.data.clean.forbidden import forbidden
 from tulou.data.clean.markup import strip_markup
 from tulou.data.clean.quality import BOILERPLATE_CHARS, BOILERPLATE_HINT, LONG_CHARS, advertising, empty, quality
-from tulou.data.clean.record import Decision, Look, Mask, Rewrite, Step, Wake, judging, reporting, rewriting, survey_of
+from tulou.data.clean.record import (
+    Decision,
+    Look,
+    Mask,
+    Redaction,
+    Rewrite,
+    Step,
+    Wake,
+    judging,
+    reporting,
+    rewriting,
+    survey_of,
+)
 from tulou.data.clean.sensitive import Guard, build_guard
 from tulou.data.kernels.survey import Count, Trait, survey
 
@@ -45,7 +57,7 @@ _SPELLING: dict[str, Callable[[str, Rewrite, Trait | None], Step]] = {
 @dataclass(frozen=True)
 class Rules:
     steps: list[tuple[str, Step]]
-    redact: Callable[[str], str]  # for texts that people look at
+    redact: Redaction  # for texts that people look at
 
 
 def build_rules(
@@ -63,7 +75,7 @@ def build_rules(
     word list or recogniser that cannot be loaded.
     """
     guard = build_guard(settings, token_key, project)
-    sensitive = _traits_of(guard)
+    sensitive = _traits(guard.traits)
     rewrite = partial(rewriting, look=look)
     steps = [
         ("encoding", rewrite("encoding", repair, WAITS_FOR["encoding"])),
@@ -83,14 +95,12 @@ def build_rules(
         ("spam", judging("spam", advertising) if is_labelled else None),
     ]
     wanted = [(name, step) for name, step in steps if step and name.partition(" ")[0] not in settings.off]
-    return Rules(wanted, guard.redact)
+    return Rules(wanted, Redaction(guard.redact, _traits(guard.shown_traits), look))
 
 
-def _traits_of(guard: Guard) -> Trait | None:
+def _traits(names: frozenset[str]) -> Trait | None:
     """None where every text has to be looked at."""
-    if "ALWAYS" in guard.traits:
-        return None
-    return Trait(sum(Trait[name] for name in guard.traits))
+    return None if "ALWAYS" in names else Trait(sum(Trait[name] for name in names))
 
 
 def _asked_together(guard: Guard, step: Step) -> Step:

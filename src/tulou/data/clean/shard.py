@@ -10,7 +10,7 @@ import os
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from pathlib import Path
@@ -28,6 +28,7 @@ from tulou.core.types import DECISION, DOCUMENT
 from tulou.data.clean.copies import BANDS, COPIES, DOCUMENTS, MARKS
 from tulou.data.clean.record import (
     Decision,
+    Redaction,
     Step,
     decision_batch,
     first_difference,
@@ -182,7 +183,7 @@ class Tally:
         for place, more in enumerate((rows_in, rows_out, seconds)):
             known[place] += more
 
-    def write_decisions(self, writer: pq.ParquetWriter, redact: Callable[[str], str]) -> None:
+    def write_decisions(self, writer: pq.ParquetWriter, redact: Redaction) -> None:
         started = time.perf_counter()
         batch = decision_batch(self.waiting, redact)
         for place, decision in enumerate(self.waiting):

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from tulou.data.kernels import characters as c
 from tulou.data.kernels.buffers import text_buffers
+from tulou.data.kernels.shapes import Shape, mark_shapes, shapes_of
 from tulou.data.kernels.utf8 import next_character
 
 
@@ -33,6 +34,11 @@ class Trait(IntFlag):
     SPACING = 1024  # white space that may mean nothing
     REPEATED = 2048  # one unit of 1 to 4 characters twelve times in a row
     LINES = 4096  # six line ends or more
+    LONG_NUMBER = Shape.LONG_NUMBER
+    DOTTED = Shape.DOTTED
+    COLONS = Shape.COLONS
+    LETTERS_DIGITS = Shape.LETTERS_DIGITS
+    PLATE = Shape.PLATE
 
 
 ALL_TRAITS = Trait(sum(Trait))
@@ -64,6 +70,7 @@ def survey(texts: pa.StringArray, *, is_compiled: bool = True) -> Survey:
     traits = np.empty(len(texts), dtype=np.uint32)
     counts = np.zeros((len(texts), len(Count)), dtype=np.int32)
     _survey(data, offsets, c.kinds(), traits, counts)
+    mark_shapes(data, offsets, c.kinds(), traits, Trait.DIGITS)
     return Survey(traits, counts)
 
 
@@ -102,7 +109,8 @@ def survey_one(text: str) -> tuple[int, list[int]]:
         sum(bool(kind & c.SPACE) or char in _BLANK for kind, char in zip(kinds, text, strict=True)),
         text.count("|"),
     ]
-    return sum(trait for trait, is_so in traits.items() if is_so), counts
+    found = sum(trait for trait, is_so in traits.items() if is_so)
+    return found | (shapes_of(text) if digits >= 3 else 0), counts
 
 
 _BLANK = "\n\r\x0b\x0c\x1c\x1d\x1e\x1f\x85\u2028\u2029"

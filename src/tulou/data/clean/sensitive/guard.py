@@ -26,12 +26,12 @@ from tulou.data.clean.sensitive.tokens import Tokens, marks
 CUSTOM = "custom"  # the kind of a listed word that names none
 
 _ROUNDS = 8  # looks at a text that changed; each sees what the last one uncovered
-_DIGITS, _NON_ASCII, _ANY = frozenset({"DIGITS"}), frozenset({"NON_ASCII"}), frozenset({ALWAYS})
+_LONG, _NON_ASCII, _ANY = frozenset({"LONG_NUMBER"}), frozenset({"NON_ASCII"}), frozenset({ALWAYS})
 _BUILT_IN = (
     Recogniser(find_emails, ("email",), frozenset({"AT", "FOLDABLE"})),  # ＠ folds to @
-    Recogniser(find_ibans, ("iban",), _DIGITS),
-    Recogniser(find_ips, ("ip",), _DIGITS),
-    Recogniser(find_plates, ("license_plate",), _DIGITS),
+    Recogniser(find_ibans, ("iban",), frozenset({"LETTERS_DIGITS"})),
+    Recogniser(find_ips, ("ip",), frozenset({"DOTTED", "COLONS"})),
+    Recogniser(find_plates, ("license_plate",), frozenset({"PLATE"})),
     Recogniser(find_chinese_persons, ("person",), _NON_ASCII),
     Recogniser(find_english_persons, ("person",), _ANY),
     Recogniser(find_chinese_addresses, ("address",), _NON_ASCII),
@@ -62,8 +62,12 @@ class Guard:
     @property
     def traits(self) -> frozenset[str]:
         """Names of the traits of which a text must have one; {"ALWAYS"} if every text has to be looked at."""
-        needs = frozenset[str]().union(*(recogniser.needs for recogniser in self._acting))
-        return _ANY if ALWAYS in needs else needs
+        return _needs(self._acting)
+
+    @property
+    def shown_traits(self) -> frozenset[str]:
+        """The same for `redact`."""
+        return _needs(self._showing)
 
     @property
     def is_remote(self) -> bool:
@@ -152,7 +156,7 @@ def build_guard(settings: CleanSettings, token_key: bytes | None, project: Path)
 def built_in(kinds: frozenset[str]) -> list[Recogniser]:
     """Tulou's own recognisers of `kinds`."""
     numbers = NUMBER_KINDS & kinds
-    first = [Recogniser(number_finder(numbers), tuple(sorted(numbers)), _DIGITS)] if numbers else []
+    first = [Recogniser(number_finder(numbers), tuple(sorted(numbers)), _LONG)] if numbers else []
     return first + [recogniser for recogniser in _BUILT_IN if kinds.issuperset(recogniser.kinds)]
 
 
@@ -188,6 +192,11 @@ def scan(text: str, recognisers: Iterable[Recogniser], marked: re.Pattern[str]) 
     if folded.places is None:
         return settled
     return [finding._replace(start=start, end=end) for finding in settled for start, end in [folded.span(*finding[:2])]]
+
+
+def _needs(recognisers: Iterable[Recogniser]) -> frozenset[str]:
+    needs = frozenset[str]().union(*(recogniser.needs for recogniser in recognisers))
+    return _ANY if ALWAYS in needs else needs
 
 
 def _plugged_in(name: str) -> Recogniser:
