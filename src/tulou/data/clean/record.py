@@ -52,6 +52,9 @@ Step = Callable[[pa.RecordBatch], tuple[pa.RecordBatch, list[Decision]]]
 Rewrite = Callable[[str], tuple[str, list[str]]]
 """A text to the better text and the rules that changed it, none if it is as it was."""
 
+Informed = Callable[[str, int], tuple[str, list[str]]]
+"""A rewrite that is told the traits of the text, too."""
+
 Judge = Callable[[dict[str, Any]], tuple[str, str | None] | None]
 """A row to the rule that drops it with a remark (the kept copy's id), or None to keep it."""
 
@@ -88,12 +91,19 @@ def rewriting(
     step: str, rewrite: Rewrite, waits_for: Trait | None, look: Look = survey, *, leaves_titles: bool = False
 ) -> Step:
     """The step that applies `rewrite` to texts and titles that have one of the traits; None: to all."""
+    return rewriting_informed(step, lambda text, _: rewrite(text), waits_for, look, leaves_titles=leaves_titles)
+
+
+def rewriting_informed(
+    step: str, rewrite: Informed, waits_for: Trait | None, look: Look = survey, *, leaves_titles: bool = False
+) -> Step:
+    """The same for a rewrite that is told the traits."""
 
     def run(batch: pa.RecordBatch) -> tuple[pa.RecordBatch, list[Decision]]:
-        texts = _rewritten(batch.column("text"), _rows_with(batch.column("traits"), waits_for), rewrite)
+        texts = _rewritten(batch.column("text"), batch.column("traits"), waits_for, rewrite)
         titles: Changes = {}
         if not leaves_titles:
-            titles = _rewritten(batch.column("title"), _rows_with(batch.column("title_traits"), waits_for), rewrite)
+            titles = _rewritten(batch.column("title"), batch.column("title_traits"), waits_for, rewrite)
         if not texts and not titles:
             return batch, []
         return _replaced(batch, texts, titles, look), _changes(batch, step, texts, titles)
@@ -105,7 +115,7 @@ def reporting(step: str, rewrite: Rewrite, waits_for: Trait | None) -> Step:
     """The step that says what `rewrite` would do, and leaves everything as it is."""
 
     def run(batch: pa.RecordBatch) -> tuple[pa.RecordBatch, list[Decision]]:
-        texts = _rewritten(batch.column("text"), _rows_with(batch.column("traits"), waits_for), rewrite)
+        texts = _rewritten(batch.column("text"), batch.column("traits"), waits_for, lambda text, _: rewrite(text))
         return batch, _changes(batch, step, texts, {}, "reported")
 
     return run
@@ -135,16 +145,13 @@ def judging(step: str, judge: Judge, wake: Wake = always) -> Step:
 Changes = dict[int, tuple[str, str, list[str]]]  # row to the text before, after, and the rules
 
 
-def _rows_with(traits: pa.UInt32Array, waits_for: Trait | None) -> NDArray[np.int64]:
-    if waits_for is None:
-        return np.arange(len(traits))
-    return np.flatnonzero(traits.to_numpy() & np.uint32(waits_for))
-
-
-def _rewritten(texts: pa.StringArray, rows: NDArray[np.int64], rewrite: Rewrite) -> Changes:
+def _rewritten(texts: pa.StringArray, traits: pa.UInt32Array, waits_for: Trait | None, rewrite: Informed) -> Changes:
+    known = traits.to_numpy()
+    rows = np.arange(len(known)) if waits_for is None else np.flatnonzero(known & np.uint32(waits_for))
     found: Changes = {}
-    for row, text in zip(rows.tolist(), texts.take(pa.array(rows)).to_pylist(), strict=True):
-        after, rules = rewrite(text)
+    asked = zip(rows.tolist(), known[rows].tolist(), texts.take(pa.array(rows)).to_pylist(), strict=True)
+    for row, of_text, text in asked:
+        after, rules = rewrite(text, of_text)
         if rules:
             found[row] = (text, after, rules)
     return found
@@ -200,7 +207,7 @@ def _changes(
 class Redaction:
     """How texts are shown to people: with sensitive values masked, where a text may have any."""
 
-    redact: Callable[[str], str]
+    redact: Callable[[str, int], str]  # told the traits of the text
     waits_for: Trait | None  # None: every text has to be looked at
     look: Look = survey
 
@@ -209,7 +216,7 @@ class Redaction:
         traits = self.look(pa.array(shown, pa.string())).traits
         rows = range(len(shown)) if self.waits_for is None else np.flatnonzero(traits & np.uint32(self.waits_for))
         for row in rows:
-            shown[row] = self.redact(shown[row])
+            shown[row] = self.redact(shown[row], int(traits[row]))
         return shown
 
 

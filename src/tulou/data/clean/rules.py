@@ -33,6 +33,7 @@ from tulou.data.clean.record import (
     judging,
     reporting,
     rewriting,
+    rewriting_informed,
     survey_of,
 )
 from tulou.data.clean.sensitive import Guard, build_guard
@@ -85,7 +86,7 @@ def build_rules(
         ("space", rewrite("space", collapse_space, WAITS_FOR["space"])),
         ("empty", judging("empty", empty, _is_blank)),
         ("sensitive records", _asked_together(guard, judging("sensitive", guard.judge)) if guard.drops else None),
-        ("sensitive", _asked_together(guard, rewrite("sensitive", guard.rewrite, sensitive))),
+        ("sensitive", _asked_together(guard, rewriting_informed("sensitive", guard.rewrite, sensitive, look))),
         ("spelling", _SPELLING[settings.spelling]("spelling", speller, None) if speller else None),
         (
             "forbidden",

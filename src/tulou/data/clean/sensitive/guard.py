@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import reduce
+from operator import or_
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from tulou.data.clean.sensitive.numbers import NUMBER_KINDS, number_finder
 from tulou.data.clean.sensitive.persons import find_chinese_persons, find_english_persons
 from tulou.data.clean.sensitive.plugins import RemoteRecogniser, load_recogniser
 from tulou.data.clean.sensitive.tokens import Tokens, marks
+from tulou.data.kernels.survey import ALL_TRAITS, Trait
 
 CUSTOM = "custom"  # the kind of a listed word that names none
 
@@ -37,6 +40,7 @@ _BUILT_IN = (
     Recogniser(find_chinese_addresses, ("address",), _NON_ASCII),
     Recogniser(find_english_addresses, ("address",), _ANY),
 )
+_TELLING = reduce(or_, (Trait[name] for found in _BUILT_IN for name in found.needs - _ANY), Trait.LONG_NUMBER)
 
 
 class Guard:
@@ -57,6 +61,7 @@ class Guard:
         wanted = frozenset(kind for kind, action in actions.items() if action != "keep")
         self._acting = [*built_in(wanted), *extra]
         self._showing = [*built_in(wanted | MASKED_KINDS), *extra]
+        self._chosen: dict[tuple[bool, int], list[Recogniser]] = {}
         self._remote = [found.find for found in extra if isinstance(found.find, RemoteRecogniser)]
 
     @property
@@ -92,10 +97,13 @@ class Guard:
                     return rule_name(found.kind), None
         return None
 
-    def rewrite(self, text: str) -> tuple[str, list[str]]:
-        """`text` with masks and tokens, and the rules (Presidio's names) that put them there."""
+    def rewrite(self, text: str, traits: int = ALL_TRAITS) -> tuple[str, list[str]]:
+        """`text` with masks and tokens, and the rules (Presidio's names) that put them there.
+
+        `traits` are those that the text is known to have; what they do not wake is not tried.
+        """
         rules: set[str] = set()
-        recognisers = self._acting
+        recognisers = self._worth_trying(self._acting, traits)
         for _ in range(_ROUNDS):
             found = [
                 finding
@@ -109,10 +117,11 @@ class Guard:
             recognisers = [each for each in recognisers if each.find not in self._remote]  # asked once
         return text, sorted(rules)
 
-    def redact(self, text: str) -> str:
+    def redact(self, text: str, traits: int = ALL_TRAITS) -> str:
         """`text` for people to look at while cleaning: masked too is what is kept, where it is masked by default."""
+        recognisers = self._worth_trying(self._showing, traits)
         for _ in range(_ROUNDS):
-            found = self._scan(text, self._showing)
+            found = self._scan(text, recognisers)
             found = [each for each in found if each.kind in MASKED_KINDS or self._action(each.kind) != "keep"]
             if not found:
                 break
@@ -125,6 +134,15 @@ class Guard:
             narrowed = [narrow(text).text for text in texts]
             for remote in self._remote:
                 remote.prepare(narrowed)
+
+    def _worth_trying(self, recognisers: list[Recogniser], traits: int) -> list[Recogniser]:
+        """Those that a text with `traits` may hold something for."""
+        key = recognisers is self._acting, traits & _TELLING
+        if key not in self._chosen:
+            self._chosen[key] = [
+                each for each in recognisers if ALWAYS in each.needs or any(Trait[name] & traits for name in each.needs)
+            ]
+        return self._chosen[key]
 
     def _action(self, kind: str) -> SensitiveAction:
         return self._actions.get(kind, "keep" if kind in SENSITIVE_KINDS else "mask")
