@@ -73,8 +73,11 @@ def _recipe(project: Project, name: str, model: ModelSettings) -> list[Stage]:
 def _collect(project: Project, source: SourceSettings) -> Stage:
     def run(context: StageContext) -> Summary:
         from tulou.data.collect import collect
+        from tulou.data.engine import open_engine
 
-        return collect(source, project.folder, context.out, context.progress, lambda: project.state)
+        data = project.settings.data
+        with open_engine(data.engine, data.workers) as engine:
+            return collect(source, project.folder, context.out, context.progress, lambda: project.state, engine)
 
     def digest() -> str:
         from tulou.data.collect import source_digest

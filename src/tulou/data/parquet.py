@@ -56,6 +56,15 @@ class RowWriter:
         self._gather_rows()
         self._gather(batch)
 
+    def adopt(self, path: Path) -> None:
+        """Take over a finished Parquet file of the same schema, as the next in order."""
+        self._gather_rows()
+        self._end_group()
+        self._end_file()
+        self._folder.mkdir(parents=True, exist_ok=True)
+        path.replace(self._folder / f"{self._name}-{self._files:05d}.parquet")
+        self._files += 1
+
     def close(self) -> None:
         self._gather_rows()
         self._end_group()

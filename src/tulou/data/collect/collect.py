@@ -15,9 +15,10 @@ from tulou.core.settings import SourceSettings
 from tulou.data.collect.databases import collect_database, database_digest, is_database
 from tulou.data.collect.file_source import collect_files
 from tulou.data.collect.locate import files_digest
+from tulou.data.engine import Engine
 
 if TYPE_CHECKING:
-    from sqlalchemy.engine import Engine
+    import sqlalchemy as sa
 
 
 def collect(
@@ -25,19 +26,22 @@ def collect(
     project: Path,
     out: Path,
     progress: Progress,
-    state: Callable[[], Engine] | None = None,
+    state: Callable[[], sa.Engine] | None = None,
+    engine: Engine | None = None,
 ) -> dict[str, Any]:
-    """Write `out/documents-*.parquet` (DOCUMENT) from what `source` names; `state` opens what tulou:// sources read.
+    """Write `out/documents-*.parquet` (DOCUMENT) from what `source` names.
+
+    `state` opens the database that tulou:// sources read; `engine` reads large files in several processes.
 
     Returns counts, and under "failed" what could not be used and why. Raises `DataError` where nothing came out at all,
     where a column named in the settings does not exist, and for a URL that leads out of the project.
     """
     if is_database(source):
         return collect_database(source, project, out, progress, state)
-    return collect_files(source, project, out, progress)
+    return collect_files(source, project, out, progress, engine)
 
 
-def source_digest(source: SourceSettings, project: Path, state: Callable[[], Engine] | None = None) -> str:
+def source_digest(source: SourceSettings, project: Path, state: Callable[[], sa.Engine] | None = None) -> str:
     """A digest that changes when what `source` names has changed, for a stage's fingerprint."""
     if is_database(source):
         return database_digest(source, project, state)

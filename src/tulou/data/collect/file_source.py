@@ -28,16 +28,20 @@ from tulou.data.collect.files import ARCHIVE, Failure, SourceFile, file_digest, 
 from tulou.data.collect.locate import Place, locate
 from tulou.data.collect.parser import Parser, open_parser
 from tulou.data.collect.piece import Piece, Refuse, file_title
+from tulou.data.collect.ranges import read_in_ranges
 from tulou.data.collect.speech import check_speech
 from tulou.data.collect.text import read_text
+from tulou.data.engine import Engine
 from tulou.data.parquet import document_writer
 
 _MAX_REASONS_PER_FILE = 20
 _MAX_NESTED_MAILS = 3
 
 
-def collect_files(source: SourceSettings, project: Path, out: Path, progress: Progress) -> dict[str, Any]:
-    """Write `out/documents-*.parquet` (DOCUMENT) from the files that `source` names.
+def collect_files(
+    source: SourceSettings, project: Path, out: Path, progress: Progress, engine: Engine | None = None
+) -> dict[str, Any]:
+    """Write `out/documents-*.parquet` (DOCUMENT) from the files that `source` names; `engine` reads large plain ones.
 
     Returns counts, and under "failed" what could not be used and why. Raises `DataError` where nothing came out at all,
     where a column named in the settings does not exist, and for a URL that leads out of the project.
@@ -61,9 +65,15 @@ def collect_files(source: SourceSettings, project: Path, out: Path, progress: Pr
             for file in _files_at(place, desk, log.refuse):
                 files += 1
                 own = log if file.uri == place.uri else _FailureLog(file.uri)
-                for batch in _batches(file, desk, own.refuse):
-                    writer.write(batch)
-                    by_media_type.update(batch.column("media_type").to_pylist())
+                with desk.room() as room:
+                    parts = read_in_ranges(file, source, engine, Path(room)) if engine else None
+                    for part in parts or ():
+                        writer.adopt(part.path)
+                        by_media_type[file.media_type] += part.rows
+                if parts is None:
+                    for batch in _batches(file, desk, own.refuse):
+                        writer.write(batch)
+                        by_media_type.update(batch.column("media_type").to_pylist())
                 if own is not log:
                     failures.extend(own.failures())
             failures.extend(log.failures())

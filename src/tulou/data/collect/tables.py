@@ -15,7 +15,7 @@ import csv
 import hashlib
 import io
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
@@ -55,6 +55,9 @@ _TITLE_CHARS = 80
 _CHECKED_ROWS = 1000  # by then every column has shown itself; fail before hours of work
 _PARQUET_ROWS = 2048
 _TEXT_OR_NONE = frozenset((str, type(None)))
+
+
+_DECODE = msgspec.json.Decoder().decode
 
 
 class MissingColumnError(DataError):
@@ -248,16 +251,15 @@ def _unique_names(values: Sequence[str]) -> list[str]:
 
 def _named_jsonl(path: Path, shape: TableShape, refuse: Refuse) -> Iterator[tuple[Piece, Row | None]]:
     """Pieces of a jsonl file whose text columns are named, with the row where it had to be looked at closely."""
-    decode = msgspec.json.Decoder().decode
     done = 0
     try:
         for block in plain_blocks(path, is_checked=False):  # every string is checked when it is decoded
-            lines = block.removesuffix(b"\n").replace(b"\r\n", b"\n").removesuffix(b"\r").split(b"\n")
-            made = _plain_pieces(lines, done + 1, shape, decode)
+            lines = lines_of(block)
+            made = plain_pieces(lines, done + 1, shape)
             if made is not None:
                 yield from zip(made, repeat(None))
             else:
-                yield from _each_line(lines, done + 1, shape, decode, refuse)
+                yield from _each_line(lines, done + 1, shape, refuse)
             done += len(lines)
     except NotPlainError as err:
         for line in _within_limit(careful_lines(path, after=err.lines), refuse):
@@ -265,22 +267,24 @@ def _named_jsonl(path: Path, shape: TableShape, refuse: Refuse) -> Iterator[tupl
                 yield _piece(record, shape), record.row
 
 
+def lines_of(block: bytes) -> list[bytes]:
+    return block.removesuffix(b"\n").replace(b"\r\n", b"\n").removesuffix(b"\r").split(b"\n")
+
+
 def _each_line(
-    lines: Sequence[bytes], first: int, shape: TableShape, decode: Callable[[bytes], Any], refuse: Refuse
+    lines: Sequence[bytes], first: int, shape: TableShape, refuse: Refuse
 ) -> Iterator[tuple[Piece, Row | None]]:
     for number, raw in enumerate(lines, first):
-        if made := _plain_pieces([raw], number, shape, decode):
+        if made := plain_pieces([raw], number, shape):
             yield made[0], None
         elif (record := _json_record(number, _decoded(raw, number), refuse)) is not None:
             yield _piece(record, shape), record.row
 
 
-def _plain_pieces(
-    lines: Sequence[bytes], first: int, shape: TableShape, decode: Callable[[bytes], Any]
-) -> list[Piece] | None:
+def plain_pieces(lines: Sequence[bytes], first: int, shape: TableShape) -> list[Piece] | None:
     """A piece for each line, made column by column; None unless each is an object with all wanted columns as text."""
     try:
-        rows = [decode(line) for line in lines]
+        rows = list(map(_DECODE, lines))
         columns = {name: [row[name] for row in rows] for name in shape.wanted}
     except (ValueError, TypeError, LookupError, RecursionError):  # msgspec.DecodeError is a ValueError
         return None
