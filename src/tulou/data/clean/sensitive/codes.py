@@ -20,8 +20,9 @@ _REMOTE_PATH = re.compile(r":[A-Za-z~/]")  # git@host:path, a place and not a pe
 _PICTURE = re.compile(r"[0-9](?:\.[0-9])?x\.(?:png|jpe?g|gif|webp|svg|avif)", re.IGNORECASE)  # logo@2x.png
 
 _IPV4 = re.compile(r"(?<![A-Za-z0-9_.-])[0-9]{1,3}(?:\.[0-9]{1,3}){3}(?![A-Za-z0-9_])(?!\.[0-9])(?!-[A-Za-z0-9])")
-_IPV6 = re.compile(
-    r"(?<![A-Za-z0-9_:.])[0-9A-Fa-f]{0,4}(?::[0-9A-Fa-f]{0,4}){2,7}(?:(?<=:)[0-9]{1,3}(?:\.[0-9]{1,3}){3})?(?![A-Za-z0-9_:])"
+_IPV6 = re.compile(  # "IP:2001:…", but no half of "de:2001:…"
+    r"(?:(?<![A-Za-z0-9_:.])|(?<=[^0-9A-Fa-f:.]:))"
+    r"[0-9A-Fa-f]{0,4}(?::[0-9A-Fa-f]{0,4}){2,7}(?:(?<=:)[0-9]{1,3}(?:\.[0-9]{1,3}){3})?(?![A-Za-z0-9_:])"
 )
 
 _IBAN_HEAD = re.compile(r"[0-9]{2}(?<=[A-Za-z]{2}[0-9]{2})(?=[ -]?[A-Za-z0-9]{2})")
@@ -100,11 +101,14 @@ def find_ips(text: str) -> Iterator[Finding]:
         # 0.… and 255.… are wildcards and masks
         if is_address and parts[0] not in ("0", "255") and not cues.is_version(text, match.start()):
             yield Finding(*match.span(), "ip", SHAPED)
+    text = text.replace("：", ":")  # as long; `narrow` leaves it, since Chinese texts are full of it
     if "::" not in text and text.count(":") < 7:
         return
     for match in _IPV6.finditer(text):
-        if sum(char.isdigit() for char in match[0]) >= 3 and _is_ipv6(match[0]):
-            yield Finding(*match.span(), "ip", SHAPED)
+        is_behind_colon = match[0][0] == ":" and match[0][1] != ":"  # 地址:2001:…
+        found = match[0][is_behind_colon:]
+        if sum(char.isdigit() for char in found) >= 3 and _is_ipv6(found):
+            yield Finding(match.end() - len(found), match.end(), "ip", SHAPED)
 
 
 def _is_ipv6(found: str) -> bool:

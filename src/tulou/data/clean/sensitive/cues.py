@@ -54,6 +54,9 @@ _CHINESE_LINKS = ("号码", "号", "码", "是", "为", "即")
 _OF_A_NUMBER = ("号码", "号", "码")
 _LATIN_LINKS = _labelled("", "is was are number numbers num nums no nr id code to at on me us him her back").keys()
 
+# "The number on the parcel (138…)": what is in brackets says which number is meant, and none of the parcel's.
+_PLACE = re.compile(r"\bon (?:the|this|that|my|our|your|his|her|their|its) (?:[a-z]+ )?$")
+
 _CARD = ("卡号", "银行卡", "信用卡", "借记卡", "储蓄卡", "刷卡", "账号", "帐号", "账户", "打款", "转账")
 _CARD_LATIN = ("card", "visa", "master", "maestro", "amex", "credit", "debit", "account")
 _SSN = re.compile(r"social security|社会安全|社安|(?<![a-z])(?:ssn|ss#|tax ?id|taxpayer)", re.IGNORECASE)
@@ -73,11 +76,16 @@ def named(text: str, start: int) -> str | None:
     """What the nearest word before the number at `start` says it is, with nothing but links between them."""
     before = text[max(0, start - _REACH) : start].lower()
     is_numbered = False
+    is_in_brackets = before.endswith(("(", "（"))
     for _ in range(_STEPS):
         before = before.rstrip(_SIGNS)
         if before[-1:].isascii():
             rest = before.rstrip(ascii_letters)
             word = before[len(rest) :]
+            if is_in_brackets and (place := _PLACE.search(rest)):
+                before = rest[: place.start()]
+                is_in_brackets = False
+                continue
             if word in _LATIN:
                 return _LATIN[word]
             if word not in _LATIN_LINKS:

@@ -23,6 +23,7 @@ _ID_CARD = re.compile(
     rf"[0-9]{{3}}[ -]?[0-9Xx]{_RIGHT}"
 )
 _SHORTEST_CARD, _LONGEST_CARD, _MOST_GROUPS = 12, 19, 5
+_IBAN_HEAD = re.compile(r"[A-Z]{2}[0-9]{2} ?[A-Z]{4} ?$", re.IGNORECASE)  # GB22 FABN; its digits are no card's
 _PASSPORT = re.compile(rf"{_LEFT}(?:[EGDSPHKCWM][ -]?[0-9]{{8}}|E[A-HJ-NP-Z][ -]?[0-9]{{7}}){_RIGHT}", re.IGNORECASE)
 _PASSPORT_ABROAD = re.compile(rf"{_LEFT}(?=[A-Z0-9]{{0,4}}[0-9]{{5}})[A-Z0-9]{{7,9}}{_RIGHT}")
 _SIGN = "[0-9A-HJ-NPQRTUWXY]"  # GB 32100
@@ -45,6 +46,8 @@ def find_id_cards(text: str, run: Run) -> Iterator[Finding]:
 def find_bank_cards(text: str, run: Run) -> Iterator[Finding]:
     """Cards written in one, or in groups; a leading or trailing group may belong to something else."""
     if (run.is_solid and _issuer(run.digits) is None) or not run.is_bounded(text):
+        return
+    if _IBAN_HEAD.search(text, max(0, run.start - 10), run.start):
         return
     groups = run.groups
     first = 0

@@ -64,7 +64,7 @@ def find_phones(text: str, run: Run) -> Iterator[Finding]:
         if match is None:
             continue
         last = _abroad_end(match) if match["abroad"] else match.end()
-        if last and _is_personal(text, match.start(), last, match.lastgroup or ""):
+        if last and not _is_inside(match, run, done) and _is_personal(text, match.start(), last, match.lastgroup or ""):
             done = last
             yield Finding(match.start(), last, "phone", SHAPED)
     first = run.start - (text[run.start - 1 : run.start] in ("(", "（"))
@@ -80,6 +80,14 @@ def _match(text: str, start: int) -> re.Match[str] | None:
         if text[first] in "+(（" and (match := _PHONE.match(text, first)):
             return match
     return _PHONE.match(text, start)
+
+
+def _is_inside(match: re.Match[str], run: Run, done: int) -> bool:
+    """Whether it is a part of a longer number in groups of four: 5391 1345 6789 012, FR49 0755 8123 4567 915."""
+    if match[0][4:5] != " ":
+        return False
+    before = next((group for group in run.groups if group[1] == match.start() - 1 and group[0] >= done), None)
+    return before is not None and (before[1] - before[0] == 4 or match.string[before[0] - 1 : before[0]].isalpha())
 
 
 def _is_personal(text: str, start: int, end: int, form: str) -> bool:
