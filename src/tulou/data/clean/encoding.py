@@ -227,6 +227,7 @@ _MIN_BYTES_INSIDE = 6
 _ASCII_OR_LOST = re.compile("[\x00-\x7f\ufffd]+")
 _EAST_ASIAN = re.compile("[\xc0-\u017f\u3040-\u30ff\u3400-\u9fff\U00020000-\U0003ffff]+")
 _KANA = re.compile("[\u3040-\u30ff]")
+_MIXED = re.compile("[\u4e00-\u9fff][\u0370-\u0451][\u4e00-\u9fff]")  # no word has a Greek letter between Han
 _MIN_MEAN = -0.5  # of everyday score for each letter
 _MIN_GAIN = 10.0  # of everyday score in all, and 1 for each character
 
@@ -239,7 +240,7 @@ def _utf8_from_gbk(text: str) -> str:
 
 def _utf8_from_gbk_run(run: str) -> str:
     data = _gbk_bytes(run)
-    if not _UTF8_TRACE.search(b"\n" + data) or not _is_rare(run):
+    if not _UTF8_TRACE.search(b"\n" + data) or not (_is_rare(run) or _MIXED.search(run)):
         return run
     covered = [found.end() - found.start() for found in _UTF8_BYTES.finditer(data)]
     if 2 * sum(covered) >= len(data) and _reads_better(run, whole := _decoded_but_for_lost(data)):
@@ -278,7 +279,7 @@ def _utf8_inside(run: str, data: bytes) -> str:
             last -= 1
         if found and last in places and last - first >= _MIN_BYTES_INSIDE:
             piece, whole = run[start : places[last]], _decoded_but_for_lost(data[first:last])
-            if _is_rare(piece) and _reads_better(piece, whole):
+            if (_is_rare(piece) or _MIXED.search(piece)) and _reads_better(piece, whole):
                 replacements.append((start, places[last], whole))
                 done = last
     return _replaced(run, replacements)
@@ -306,14 +307,81 @@ def _big5_from_gbk(text: str) -> str:
 
 
 def _big5_from_gbk_line(line: str) -> str:
-    decoded = _decoded(line.encode("gb18030", errors="replace"), "big5hkscs")
-    if decoded is None or not _is_rare(line):
+    """Both encodings take two bytes for a character, so that each one can be damaged or sound for itself."""
+    gains = list(map(_big5_gain().__getitem__, line))
+    if sum([gain for gain in gains if gain > 0]) < _MIN_GAIN or not _is_rare(line):
         return line
-    foreign = sum(char > "\x7f" for char in line)
-    if 2 * len(_KANA.findall(line)) > foreign or not all(map(is_writing, decoded)):  # hiragana is where 人 and 大 are
-        return line
+    replacements = []
+    for start, end in _damaged_stretches(line, gains):
+        if better := _big5_from_gbk_stretch(line[start:end], is_whole=end - start == len(line)):
+            replacements.append((start, end, better))
+    return _replaced(line, replacements[::-1])
+
+
+def _big5_from_gbk_stretch(stretch: str, *, is_whole: bool) -> str | None:
+    decoded = _decoded(stretch.encode("gb18030", errors="replace"), "big5hkscs")
+    if decoded is None or not _is_rare(stretch):
+        return None
+    foreign = sum(char > "\x7f" for char in stretch)
+    if 2 * len(_KANA.findall(stretch)) > foreign or not all(
+        map(is_writing, decoded)
+    ):  # hiragana is where 人 and 大 are
+        return None
     score = everyday_score(decoded)
-    return decoded if score > 0 and score - everyday_score(line) >= max(_MIN_GAIN, foreign) else line
+    wanted = max(_MIN_GAIN, foreign) if is_whole else 2 * max(_MIN_GAIN, foreign)  # the best of many stretches
+    return decoded if score > 0 and score - everyday_score(stretch) >= wanted else None
+
+
+_SWITCH, _SWITCH_INSIDE = 3.0, 8.0  # of everyday score for each change between sound and damaged
+_ENDS = frozenset("。！？；，：、”」》）.!?;,: \t")
+_ENDS_DAMAGED = frozenset(sign.encode("big5").decode("gb18030") for sign in "。！？；，：、」》）") | frozenset(
+    ".!?;,: \t"
+)
+
+
+def _damaged_stretches(line: str, gains: list[float]) -> Iterator[tuple[int, int]]:
+    """From where to where a line is most likely damaged, last stretch first (Viterbi, two states).
+
+    Given what each character gains; a change costs less where a clause ends.
+    """
+    sound, damaged = 0.0, -_SWITCH
+    came_from: list[tuple[bool, bool]] = []  # was it damaged before, if it is sound now, if it is damaged now
+    before = "。"
+    for char, gain in zip(line, gains, strict=True):
+        to_sound = damaged - (_SWITCH if before in _ENDS_DAMAGED else _SWITCH_INSIDE)
+        to_damaged = sound - (_SWITCH if before in _ENDS else _SWITCH_INSIDE)
+        came_from.append((to_sound > sound, damaged >= to_damaged))
+        sound, damaged = max(sound, to_sound), max(damaged, to_damaged) + gain
+        before = char
+    is_damaged = damaged > sound
+    end = len(gains)
+    for place in range(len(gains) - 1, -1, -1):
+        was_damaged = came_from[place][is_damaged]
+        if was_damaged != is_damaged:
+            if is_damaged:
+                yield place, end
+            end = place
+        is_damaged = was_damaged
+    if is_damaged:
+        yield 0, end
+
+
+class _Big5Gain(dict[str, float]):
+    """How much more everyday a character is when the bytes of its GBK are read as Big5."""
+
+    def __missing__(self, char: str) -> float:
+        if char < "\x80":
+            gain = 0.0
+        else:
+            decoded = _decoded(char.encode("gb18030", errors="replace"), "big5hkscs")
+            gain = -math.inf if decoded is None else everyday_score(decoded) - everyday_score(char)
+        self[char] = gain
+        return gain
+
+
+@cache
+def _big5_gain() -> _Big5Gain:
+    return _Big5Gain()
 
 
 # --- Windows-1252 read as Latin-1 ---------------------------------------------------------------------------------
