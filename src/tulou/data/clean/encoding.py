@@ -308,9 +308,9 @@ def _big5_from_gbk(text: str) -> str:
 
 def _big5_from_gbk_line(line: str) -> str:
     """Both encodings take two bytes for a character, so that each one can be damaged or sound for itself."""
-    gains = list(map(_big5_gain().__getitem__, line))
-    if sum([gain for gain in gains if gain > 0]) < _MIN_GAIN or not _is_rare(line):
+    if not _big5_trace().search(line) or not _is_rare(line):
         return line
+    gains = list(map(_big5_gain().__getitem__, line))
     replacements = []
     for start, end in _damaged_stretches(line, gains):
         if better := _big5_from_gbk_stretch(line[start:end], is_whole=end - start == len(line)):
@@ -332,6 +332,7 @@ def _big5_from_gbk_stretch(stretch: str, *, is_whole: bool) -> str | None:
     return decoded if score > 0 and score - everyday_score(stretch) >= wanted else None
 
 
+_MUCH = 2.0
 _SWITCH, _SWITCH_INSIDE = 3.0, 8.0  # of everyday score for each change between sound and damaged
 _ENDS = frozenset("。！？；，：、”」》）.!?;,: \t")
 _ENDS_DAMAGED = frozenset(sign.encode("big5").decode("gb18030") for sign in "。！？；，：、」》）") | frozenset(
@@ -377,6 +378,15 @@ class _Big5Gain(dict[str, float]):
             gain = -math.inf if decoded is None else everyday_score(decoded) - everyday_score(char)
         self[char] = gain
         return gain
+
+
+@cache
+def _big5_trace() -> re.Pattern[str]:
+    """What any stretch that is worth undoing has: three characters near each other that gain much. Takes some 50 ms."""
+    gains = _big5_gain()
+    codes = [*range(0x3000, 0x3400), *range(0x4E00, 0xA000), *range(0xE000, 0xE800), *range(0xFE30, 0xFE50)]
+    much = "".join(re.escape(char) for char in map(chr, [*range(0x80, 0x500), *codes]) if gains[char] >= _MUCH)
+    return re.compile(f"[{much}](?:.{{0,4}}[{much}]){{2}}")
 
 
 @cache
