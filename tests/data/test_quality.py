@@ -74,6 +74,8 @@ def test_what_a_shop_really_gets_is_kept(text: str) -> None:
         ("→→→→ ■■■ a", "symbols"),
         ("哈" * 60, "repetitive"),
         ("asdf" * 30, "repetitive"),
+        ("lol " * 60, "repetitive"),
+        ("buy now " * 60, "repetitive"),
         ("same line\n" * 8, "repetitive"),
         ("\n".join(["本店所有商品七天无理由退换货，请放心购买"] * 5 + [f"第{n}条" for n in range(8)]), "repetitive"),
         ("Home | About Us | Products | Contact Us | Login", "boilerplate"),

@@ -45,6 +45,7 @@ _PASSAGE_CHARACTERS = 16  # as many Chinese characters as ten words have
 _ODD = np.uint64(0x9E3779B97F4A7C15)
 _RUN_CHARS = 24  # one character or short word so often in a row is a stuck key
 _STUCK = re.compile(rf"([^\W_]{{1,4}}?)\1{{{_RUN_CHARS - 1},}}")  # letters: a table's ruling line is no stuck key
+_STUCK_WORDS = 3  # so many words in a row, 24 times: "yes yes", "buy now buy now"
 _WORD = re.compile(r"[\u3400-\u9fff]|[^\W_\u3400-\u9fff]+")
 
 _NAVIGATION = (
@@ -171,6 +172,8 @@ def repetitive(row: dict[str, Any]) -> tuple[str, str | None] | None:
     text = row["text"]
     if _may_be_stuck(text) and _STUCK.search(text):
         return "repetitive", "stuck"
+    if _repeats_words(text):
+        return "repetitive", "words"
     if _repeats_lines(text):
         return "repetitive", "lines"
     if len(text) >= LONG_CHARS and _repeats_passages(text):
@@ -220,6 +223,20 @@ def _may_be_stuck(text: str) -> bool:
     """Whether twelve characters are the same or come twice, which in a run of `_RUN_CHARS` units of 1 to 4 must be."""
     pieces = [text[start : start + 12] for start in range(0, len(text), 12)]
     return any(piece == piece[0] * 12 or piece == after for piece, after in zip(pieces, [*pieces[1:], ""], strict=True))
+
+
+def _repeats_words(text: str) -> bool:
+    """Whether up to three words come 24 times in a row."""
+    words = text.split()
+    if len(words) < _RUN_CHARS or max(Counter(words).values()) < _RUN_CHARS:
+        return False
+    for count in range(1, _STUCK_WORDS + 1):
+        run = 0
+        for word, before in zip(words[count:], words, strict=False):
+            run = run + 1 if word == before and word[0].isalnum() else 0
+            if run >= (_RUN_CHARS - 1) * count:
+                return True
+    return False
 
 
 def _repeats_lines(text: str) -> bool:
