@@ -13,6 +13,7 @@ compared.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -107,11 +108,18 @@ def _join_alike(
 ) -> int:
     """Unite what is alike, band by band; returns how many pairs were compared."""
     bands = [np.load(shard / BANDS, mmap_mode="r") for shard in shards]  # each (bands, rows)
+    count = bands[0].shape[0]
+
+    def met(band: int) -> tuple[Rows, Rows]:
+        return meetings(np.concatenate([shard[band] for shard in bands])[eligible])
+
     compared = 0
-    with progress.bar("near copies", total=bands[0].shape[0], unit="bands") as bar:
-        for band in range(bands[0].shape[0]):
-            keys = np.concatenate([shard[band] for shard in bands])[eligible]
-            left, right = meetings(keys)
+    with progress.bar("near copies", total=count, unit="bands") as bar, ThreadPoolExecutor(1) as ahead:
+        waiting = ahead.submit(met, 0)  # a band is sorted while the one before it is compared
+        for band in range(count):
+            left, right = waiting.result()
+            if band + 1 < count:
+                waiting = ahead.submit(met, band + 1)
             left, right = _worth_comparing(eligible[left], eligible[right], marks, roots(parents), settings)
             compared += len(left)
             for block in blocks(left, right, marks.lengths):

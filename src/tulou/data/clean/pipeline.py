@@ -9,6 +9,7 @@ used again after a kill. The output does not depend on the engine, the number of
 from __future__ import annotations
 
 import shutil
+import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -79,7 +80,9 @@ def clean(
     with progress.bar("clean", total=total, unit="records") as bar:
         for number in engine.map(prepare, shards):
             bar.advance(shards[number].rows)
+    started = time.perf_counter()
     copies = find_copies([shard.folder for shard in shards], _copy_settings(shards[0]), progress)
+    copies_s = round(time.perf_counter() - started, 3)
     with progress.bar("write", total=total, unit="records") as bar:
         summaries = []
         for shard, summary in zip(shards, engine.map(finish, shards), strict=True):
@@ -87,7 +90,10 @@ def clean(
             bar.advance(shard.rows)
     if scratch is None:
         shutil.rmtree(home)
-    return {**_merged(summaries), "copies": copies}
+    merged = _merged(summaries)
+    gone = copies["exact"] + copies["near"]
+    compared = {"name": "copies", "in": merged["kept"] + gone, "out": merged["kept"], "seconds": copies_s}
+    return {**merged, "steps": [*merged["steps"], compared], "copies": copies}
 
 
 def _has_labels(documents: Path) -> bool:

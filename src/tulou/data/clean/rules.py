@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from tulou.core.settings import CleanSettings
 from tulou.data.clean.characters import collapse_space, fold_characters
@@ -21,7 +22,14 @@ from tulou.data.clean.chinese import simplify
 from tulou.data.clean.encoding import repair
 from tulou.data.clean.forbidden import forbidden
 from tulou.data.clean.markup import strip_markup
-from tulou.data.clean.quality import BOILERPLATE_CHARS, BOILERPLATE_HINT, LONG_CHARS, advertising, empty, quality
+from tulou.data.clean.quality import (
+    BOILERPLATE_CHARS,
+    BOILERPLATE_HINT,
+    LONG_CHARS,
+    QUALITY_RULES,
+    advertising,
+    empty,
+)
 from tulou.data.clean.record import (
     Decision,
     Look,
@@ -29,7 +37,6 @@ from tulou.data.clean.record import (
     Redaction,
     Rewrite,
     Step,
-    Wake,
     judging,
     reporting,
     rewriting,
@@ -92,7 +99,7 @@ def build_rules(
             "forbidden",
             judging("forbidden", forbidden(project / words)) if (words := settings.forbidden_words) else None,
         ),
-        ("quality", judging("quality", quality(settings), _may_be_poor(settings))),
+        *_quality_steps(settings),
         ("spam", judging("spam", advertising) if is_labelled else None),
     ]
     wanted = [(name, step) for name, step in steps if step and name.partition(" ")[0] not in settings.off]
@@ -122,22 +129,61 @@ def _is_blank(batch: pa.RecordBatch) -> Mask:
     return is_blank
 
 
-def _may_be_poor(settings: CleanSettings) -> Wake:
-    """Rows that one of the quality rules may drop, each by what it needs."""
+def _quality_steps(settings: CleanSettings) -> list[tuple[str, Step]]:
+    """A step for each quality rule that is not switched off, which is asked about the rows it may drop."""
+    wanted = {name: make for name, make in QUALITY_RULES.items() if f"quality.{name}" not in settings.off}
+    return [
+        (f"quality {name}", judging("quality", make(settings), partial(_QUALITY_WAKES[name], settings)))
+        for name, make in wanted.items()
+    ]
 
-    def wake(batch: pa.RecordBatch) -> Mask:
-        seen = survey_of(batch)
-        chars, alnum, digits, spaces = (seen.counts[:, column] for column in (0, 1, 2, 3))
-        visible = chars - spaces
-        is_short = visible < settings.min_chars
-        is_odd = (visible - alnum > settings.max_symbol_ratio * visible) | (digits > settings.max_digit_ratio * visible)
-        may_repeat = (chars >= LONG_CHARS) | ((seen.traits & np.uint32(Trait.REPEATED | Trait.LINES)) != 0)
-        may_be_furniture = _matches(batch.column("text"), chars <= BOILERPLATE_CHARS, BOILERPLATE_HINT)
-        is_foreign = np.full(len(chars), bool(settings.languages))
-        poor: Mask = is_short | is_odd | may_repeat | may_be_furniture | is_foreign
-        return poor
 
-    return wake
+def _may_be_short(settings: CleanSettings, batch: pa.RecordBatch) -> Mask:
+    few: Mask = _visible(batch) < settings.min_chars
+    return few
+
+
+def _may_be_symbols(settings: CleanSettings, batch: pa.RecordBatch) -> Mask:
+    visible = _visible(batch)
+    many: Mask = visible - survey_of(batch).counts[:, Count.ALNUM] > settings.max_symbol_ratio * visible
+    return many
+
+
+def _may_be_digits(settings: CleanSettings, batch: pa.RecordBatch) -> Mask:
+    many: Mask = survey_of(batch).counts[:, Count.DIGITS] > settings.max_digit_ratio * _visible(batch)
+    return many
+
+
+def _may_be_foreign(settings: CleanSettings, batch: pa.RecordBatch) -> Mask:
+    return np.full(batch.num_rows, bool(settings.languages))
+
+
+def _may_repeat(_: CleanSettings, batch: pa.RecordBatch) -> Mask:
+    seen = survey_of(batch)
+    is_long = seen.counts[:, Count.CHARS] >= LONG_CHARS
+    may: Mask = is_long | ((seen.traits & np.uint32(Trait.REPEATED | Trait.LINES)) != 0)
+    return may
+
+
+def _may_be_furniture(_: CleanSettings, batch: pa.RecordBatch) -> Mask:
+    is_brief = survey_of(batch).counts[:, Count.CHARS] <= BOILERPLATE_CHARS
+    return _matches(batch.column("text"), is_brief, BOILERPLATE_HINT)
+
+
+_QUALITY_WAKES: dict[str, Callable[[CleanSettings, pa.RecordBatch], Mask]] = {
+    "too_short": _may_be_short,
+    "symbols": _may_be_symbols,
+    "digits": _may_be_digits,
+    "language": _may_be_foreign,
+    "repetitive": _may_repeat,
+    "boilerplate": _may_be_furniture,
+}
+
+
+def _visible(batch: pa.RecordBatch) -> NDArray[np.int32]:
+    counts = survey_of(batch).counts
+    visible: NDArray[np.int32] = counts[:, Count.CHARS] - counts[:, Count.SPACES]
+    return visible
 
 
 def _matches(texts: pa.StringArray, asked: Mask, pattern: str) -> Mask:

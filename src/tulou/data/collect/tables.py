@@ -170,10 +170,10 @@ def _joined(values: Sequence[str], shape: TableShape) -> tuple[str, str]:
 
 def _short(title: str) -> str:
     """At most `_TITLE_CHARS` of a title, on one line; a long text is not split up for it where that changes nothing."""
-    head = title[:_TITLE_CHARS]
+    head = title[:_TITLE_CHARS].rstrip()
     if head.isprintable() and "  " not in head:  # of white space only the space is printable
-        return head
-    return " ".join(title.split())[:_TITLE_CHARS]
+        return head.rstrip()
+    return " ".join(title.split())[:_TITLE_CHARS].rstrip()
 
 
 def _told(row: Row, shape: TableShape) -> tuple[str, str]:
