@@ -77,7 +77,8 @@ def _card_end(text: str, groups: list[tuple[int, int]], first: int) -> int:
         last = first + len(lengths)
         if last < len(groups) and sum(lengths) < 14:
             break
-        if _is_grouped_like_a_card(lengths):
+        is_cut = last < len(groups) and _is_other(text, groups[first][0])  # 条码 4213 … 5678 983: no card in it
+        if _is_grouped_like_a_card(lengths) and not is_cut:
             digits = "".join(text[start:end] for start, end in groups[first:last])
             if _is_card(text, groups[first][0], digits, lengths):
                 return last
