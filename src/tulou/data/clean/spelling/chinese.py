@@ -179,14 +179,18 @@ class Chinese:
     def _margin(self, text: str, place: int, meant: str) -> float:
         """How much gain is asked for, by what the dictionary says of both forms."""
         start, end = _run(text, place)
-        written_word = self._word_at(text[start:end], place - start)
-        meant_word = self._word_at(text[start:place] + meant + text[place + 1 : end], place - start)
-        if len(written_word) > 1:
-            if self._frequency(written_word) >= _SURE_WORD or len(meant_word) < len(written_word):
+        written = self._words(text[start:end], start)
+        first, last = _holding(written, place)
+        meant_first, meant_last = _holding(self._words(text[start:place] + meant + text[place + 1 : end], start), place)
+        if last - first > 1:
+            if self._frequency(text[first:last]) >= _SURE_WORD or meant_last - meant_first < last - first:
                 return math.inf
             return _WEAK_WORD_MARGIN
-        if len(meant_word) > 1:
-            return _MARGIN
+        if meant_last - meant_first > 1:
+            # 明显棋 is 明显 and something, not 显示: a word that is whole as written is not broken up for another.
+            taken = (_holding(written, near) for near in range(meant_first, meant_last))
+            is_broken = any(a < meant_first or b > meant_last for a, b in taken)
+            return math.inf if is_broken else _MARGIN
         if meant in _FIXED or not self._stands_on_both_sides(text, place, meant):
             return math.inf
         return _NO_WORD_MARGIN
@@ -251,11 +255,11 @@ class Chinese:
                 return False
         # No word may reach over the edge of the phrase: 可以经常 holds 以经 and no error.
         start, stop = _run(text, at)
-        words = _segments(self._dictionary.cut(text[start:stop], False), start)
+        words = self._words(text[start:stop], start)
         if any((first < at < last or first < end < last) and last - first > 1 for first, last in words):
             return False
         meant = text[start:at] + phrase.right + text[end:stop]
-        words = _segments(self._dictionary.cut(meant, False), start)
+        words = self._words(meant, start)
         if not any(first <= at and end <= last for first, last in words):
             return len(phrase.right) > 2 or phrase.right in _UNLISTED
         return True
@@ -273,13 +277,8 @@ class Chinese:
             return self._counts.pairs[pair_key(*numbers)]
         return self._counts.triples[triple_key(*numbers[:3])]
 
-    def _word_at(self, run: str, place: int) -> str:
-        done = 0
-        for word in self._dictionary.cut(run, False):
-            done += len(word)
-            if done > place:
-                return word
-        return ""
+    def _words(self, run: str, start: int) -> list[tuple[int, int]]:
+        return _segments(self._dictionary.cut(run, False), start)
 
     def _frequency(self, word: str) -> int:
         return self._dictionary.suggest_freq(word)
@@ -385,6 +384,10 @@ def _segments(words: Iterable[str], start: int) -> list[tuple[int, int]]:
         spans.append((start, start + len(word)))
         start += len(word)
     return spans
+
+
+def _holding(words: list[tuple[int, int]], place: int) -> tuple[int, int]:
+    return next((span for span in words if span[0] <= place < span[1]), (place, place))
 
 
 def _exchanges(at: int, phrase: Phrase) -> Iterator[Correction]:
