@@ -172,3 +172,8 @@ def test_changes_are_words_in_english_and_characters_in_chinese() -> None:
     assert changes("please wirte soon", "please write soon") == [("wirte", "write")]
     assert changes("请按装好", "请安装好") == [("按", "安")]
     assert changes("same", "same") == []
+
+
+def test_word_cut_at_the_end_of_an_excerpt_is_no_change() -> None:
+    assert changes("it tuurned, becau", "it turned, becaus") == [("tuurned", "turned")]
+    assert changes("all is wel", "all is well") == [("wel", "well")]

@@ -288,7 +288,12 @@ def changes(before: str, after: str) -> list[tuple[str, str]]:
     """Words (Chinese: characters) that were replaced, each with what came in its place."""
     old, new = _WORDS.findall(before), _WORDS.findall(after)
     matcher = SequenceMatcher(None, old, new, autojunk=False)
-    return [(" ".join(old[a:b]), " ".join(new[c:d])) for tag, a, b, c, d in matcher.get_opcodes() if tag != "equal"]
+    found = [(" ".join(old[a:b]), " ".join(new[c:d])) for tag, a, b, c, d in matcher.get_opcodes() if tag != "equal"]
+    if len(found) > 1 and matcher.get_opcodes()[-1][0] != "equal":
+        last, instead = found[-1]
+        if last.startswith(instead) or instead.startswith(last):  # an excerpt, cut elsewhere as its length changed
+            del found[-1]
+    return found
 
 
 def _share(part: float, whole: float) -> float | None:
