@@ -141,3 +141,15 @@ def test_traditional_characters_are_simplified_where_asked(write_documents: Writ
     summary, rows, _ = run(documents, CleanSettings(traditional="simplify"))
     assert rows[0]["text"] == "请问这个商品怎么退货？"
     assert summary["changed"] == {"chinese.simplified": 1}
+
+
+def test_of_a_chain_of_likenesses_nothing_unlike_is_lost(write_documents: WriteDocuments) -> None:
+    words = [f"word{n}" for n in range(140)]
+    first = " ".join(words[:100])
+    middle = " ".join([*words[8:100], *words[100:108]])  # alike to both neighbours, which are not alike
+    last = " ".join([*words[16:100], *words[100:116]])
+    documents = write_documents([{"text": text, "position": ""} for text in (first, middle, last)])
+    summary, rows, out = run(documents, CleanSettings(near_duplicate_numbers="ignore"))
+    assert [row["text"] for row in rows] == [first, last]
+    assert summary["dropped"] == {"near_duplicate.near_copy": 1}
+    assert pq.read_table(out / "decisions-00000.parquet").to_pylist()[0]["after"] == "d1"

@@ -2,7 +2,8 @@
 
 Works on fingerprints, which lie on disk shard by shard, one band at a time, so that five million documents take some
 hundred MB. Documents that share a band are compared by their real Jaccard similarity; pairs at the threshold or above
-hang together (union-find), and of each cluster the document with the most in it stays, the first of equals.
+hang together (union-find); of each cluster the document with the most in it stays, the first of equals, and those that
+are alike to it go. What hangs together by a chain only is not lost: the best of the rest stays, too.
 
 Texts are equal if their letters and digits are, whatever their case. Of two equal texts with different labels, which
 contradict each other, the first stays. Near copies must have the same label, and the same numbers: "24 months" and
@@ -27,6 +28,8 @@ from tulou.data.kernels.fingerprint import Unit, similarities
 from tulou.data.kernels.meetings import Rows, blocks, meetings
 
 DOCUMENTS, MARKS, BANDS, COPIES = "documents.arrow", "marks.npz", "bands.npy", "copies.arrow"
+
+_ROUNDS = 20  # of looking for the best in what is left of a cluster; what is left after them stays
 
 COPY = pa.schema([pa.field("row", pa.int64()), pa.field("rule", pa.string()), pa.field("kept", pa.string())])
 
@@ -69,7 +72,7 @@ def find_copies(shards: Sequence[Path], settings: CopySettings, progress: Progre
         parents = np.arange(count)
         eligible = np.flatnonzero(is_first & marks.is_compared & (marks.shingles > 0))
         pairs = _join_alike(shards, marks, eligible, parents, settings, progress)
-        best = _best_of_clusters(roots(parents), marks.shingles)
+        best = _copies_of(shards, marks, roots(parents), settings)
     is_near = is_first & (best != np.arange(count))
     kept = best[first]
     _write(shards, marks, kept, ~is_first, is_near)
@@ -164,15 +167,31 @@ def _column(shard: Path, name: str) -> pa.ChunkedArray:
         return file.read_all().column(name)
 
 
-def _best_of_clusters(root: Rows, shingles: NDArray[np.int32]) -> Rows:
-    """For each document the best of its cluster: the most shingles, then the smallest number."""
-    order = np.lexsort((np.arange(len(root)), -shingles, root))
-    ranked = root[order]
-    is_best = np.ones(len(root), dtype=bool)
-    is_best[1:] = ranked[1:] != ranked[:-1]
-    best_of_root = np.empty(len(root), dtype=np.int64)
-    best_of_root[ranked[is_best]] = order[is_best]
-    return best_of_root[root]
+def _copies_of(shards: Sequence[Path], marks: _Marks, root: Rows, settings: CopySettings) -> Rows:
+    """For each document the one that stays in its place, which is itself unless it is a copy.
+
+    The best of a cluster is the one with the most shingles, the first of equals. Members that hang on to it by others
+    only, and are not alike themselves, make a cluster of their own in the next round.
+    """
+    kept = np.arange(len(root))
+    sizes = np.bincount(root, minlength=len(root))
+    members = np.flatnonzero(sizes[root] > 1)
+    for number in range(_ROUNDS):
+        members = members[np.lexsort((members, -marks.shingles[members], root[members]))]
+        if len(members) == 0:
+            break
+        is_head = np.concatenate([[True], root[members[1:]] != root[members[:-1]]])
+        heads = members[is_head][np.cumsum(is_head) - 1]
+        is_alike = np.ones(len(members), dtype=bool)
+        # two that hang together have been compared already
+        unsure = np.flatnonzero(~is_head & ((sizes[root[members]] > 2) | (number > 0)))
+        for block in blocks(heads[unsure], members[unsure], marks.lengths):
+            rows = unsure[block]
+            texts, (a, b) = _texts(shards, marks.starts, heads[rows], members[rows])
+            is_alike[rows] = similarities(texts, a, b, settings.unit) >= settings.threshold
+        kept[members[is_alike]] = heads[is_alike]
+        members = members[~is_alike]
+    return kept
 
 
 def _write(
