@@ -3,6 +3,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from tulou.cli.output import human_bytes, human_seconds
@@ -39,6 +40,8 @@ def test_help_loads_nothing_heavy() -> None:
         "iterate",
         "trace",
         "explain",
+        "reveal",
+        "bench",
         "keys",
         "logs",
     ],
@@ -122,3 +125,18 @@ def test_values_for_a_template_are_name_equals_value() -> None:
 def test_sizes_and_times_are_written_for_people() -> None:
     assert [human_bytes(n) for n in (0, 999, 1500, 23_000_000)] == ["0 B", "999 B", "1.5 KB", "23.0 MB"]
     assert [human_seconds(s) for s in (0.04, 59.9, 125)] == ["0.0 s", "59.9 s", "2 min 5 s"]
+
+
+def test_tokens_are_turned_back_with_the_key_of_their_project(tmp_path: Path) -> None:
+    (tmp_path / "tulou.toml").write_text(
+        '[[data.source]]\nname = "a"\nurl = "a.txt"\n[data.clean.sensitive]\nphone = "tokenize"\n'
+    )
+    (tmp_path / "a.txt").write_text("Call me on 13812345678, please.")
+    shown = tulou("reveal", "[phone:aaaa]", "--project", str(tmp_path))
+    assert (shown.returncode, "has made no tokens" in shown.stderr) == (1, True)
+    assert tulou("run", "--until", "store", "--project", str(tmp_path)).returncode == 0
+    (part,) = tmp_path.glob(".tulou/stages/clean.a/*/documents-*.parquet")
+    text = pq.read_table(part)["text"][0].as_py()
+    assert "13812345678" not in text
+    shown = tulou("reveal", text, "--project", str(tmp_path), "--json")
+    assert json.loads(shown.stdout) == {"text": "Call me on 13812345678, please."}

@@ -89,13 +89,19 @@ class Project:
         self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
         return Registry(f"sqlite:///{self.home / 'mlflow.db'}", self.home / "registry")
 
+    def has_secret(self, name: str) -> bool:
+        return self._secret_file(name).exists()
+
     def secret(self, name: str) -> bytes:
         """A random key of this project, made at its first use and kept in a file that only its owner may read."""
-        path = self.home / f"{name}.secret"
+        path = self._secret_file(name)
         if not path.exists():
             self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
             _write_private_once(path, secrets.token_bytes(SECRET_BYTES))
         return path.read_bytes()
+
+    def _secret_file(self, name: str) -> Path:
+        return self.home / f"{name}.secret"
 
     def running_service(self) -> dict[str, Any] | None:
         """What the running service wrote about itself; None if there is none, or only the file of a killed one."""

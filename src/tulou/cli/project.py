@@ -249,6 +249,26 @@ def explain(
 
 
 @app.command()
+def reveal(
+    text: Annotated[str, typer.Argument(help="A token such as [phone:…], or a text with tokens in it.")],
+    project: ProjectOption = HERE,
+    as_json: JsonOption = False,
+) -> None:
+    """Turn the tokens of sensitive data back into values, with the key of the project that made them."""
+    from tulou.bootstrap.project import Project
+    from tulou.data.clean.sensitive import reveal as revealed
+
+    opened = Project.open(project)
+    if not opened.has_secret("token"):
+        raise TulouError(f"{opened.folder} has made no tokens: it has no .tulou/token.secret to turn them back with")
+    value = revealed(text, opened.secret("token"))
+    if as_json:
+        emit({"text": value})
+    else:
+        stdout.print(plain(value))
+
+
+@app.command()
 def status(project: ProjectOption = HERE, as_json: JsonOption = False) -> None:
     """Say what was run, which models are registered, and whether the service is up and how it feels."""
     from tulou.bootstrap.project import Project
