@@ -71,6 +71,20 @@ def test_clusters_do_not_depend_on_the_order_of_pairs(case: tuple[int, list[tupl
     assert roots(parents).tolist() == clusters_of(size, pairs)
 
 
+_WORDS = st.lists(
+    st.sampled_from(["buy now ", "a ", "b\n", "一 二 三 ", "x" * 3 + "\u3000"]).flatmap(
+        lambda unit: st.integers(1, 30).map(lambda times: unit * times)
+    ),
+    max_size=4,
+).map("".join)
+
+
+@settings(max_examples=300, deadline=None)
+@given(_WORDS, st.sampled_from(["", "end", " "]))
+def test_repeated_words_are_seen_as_the_reference_sees_them(text: str, end: str) -> None:
+    assert survey(pa.array([text + end])).traits[0] == survey_one(text + end)[0]
+
+
 def test_slices_and_nulls_are_read_from_the_right_bytes() -> None:
     array = pa.array(["first", None, "第三个 123", "<b>"], pa.string())
     whole, part = survey(array), survey(array.slice(2))

@@ -28,7 +28,7 @@ NEEDS = {
     "symbols": "more than max_symbol_ratio of those are neither letters nor digits",
     "digits": "more than max_digit_ratio of those are digits",
     "language": "languages is set",
-    "repetitive": "REPEATED, or LINES, or at least LONG_CHARS characters",
+    "repetitive": "REPEATED, REPEATED_WORDS or LINES, or at least LONG_CHARS characters",
     "boilerplate": "at most BOILERPLATE_CHARS characters",
 }
 """What must hold of a text, or of the settings, for a rule to be able to drop it."""

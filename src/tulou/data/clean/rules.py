@@ -161,7 +161,7 @@ def _may_be_foreign(settings: CleanSettings, batch: pa.RecordBatch) -> Mask:
 def _may_repeat(_: CleanSettings, batch: pa.RecordBatch) -> Mask:
     seen = survey_of(batch)
     is_long = seen.counts[:, Count.CHARS] >= LONG_CHARS
-    may: Mask = is_long | ((seen.traits & np.uint32(Trait.REPEATED | Trait.LINES)) != 0)
+    may: Mask = is_long | ((seen.traits & np.uint32(Trait.REPEATED | Trait.REPEATED_WORDS | Trait.LINES)) != 0)
     return may
 
 

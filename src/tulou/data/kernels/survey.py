@@ -5,6 +5,7 @@ Cleaning rules are asked only about texts with the traits they wait for, so most
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum, IntFlag
 from functools import lru_cache
@@ -18,6 +19,8 @@ from tulou.data.kernels import characters as c
 from tulou.data.kernels.buffers import text_buffers
 from tulou.data.kernels.shapes import Shape, mark_shapes, shapes_of
 from tulou.data.kernels.utf8 import next_character
+
+WORD_TIMES = 24
 
 
 class Trait(IntFlag):
@@ -34,6 +37,7 @@ class Trait(IntFlag):
     SPACING = 1024  # white space that may mean nothing
     REPEATED = 2048  # one unit of 1 to 4 characters twelve times in a row
     LINES = 4096  # six line ends or more
+    REPEATED_WORDS = 8192  # one to three words 24 times in a row
     LONG_NUMBER = Shape.LONG_NUMBER
     DOTTED = Shape.DOTTED
     COLONS = Shape.COLONS
@@ -101,6 +105,7 @@ def survey_one(text: str) -> tuple[int, list[int]]:
         Trait.SPACING: _has_spacing(text, kinds),
         Trait.REPEATED: any(_longest_repeat(text, unit) >= 12 * unit for unit in (1, 2, 3, 4)),
         Trait.LINES: text.count("\n") >= 6,
+        Trait.REPEATED_WORDS: _repeats_words(text, kinds),
     }
     counts = [
         len(text),
@@ -131,8 +136,8 @@ def _has_spacing(text: str, kinds: list[int]) -> bool:
     )
 
 
-def _longest_repeat(text: str, unit: int) -> int:
-    """The most characters in a row of which each equals the one `unit` places before, that first unit included."""
+def _longest_repeat(text: Sequence[str], unit: int) -> int:
+    """The most items in a row of which each equals the one `unit` places before, that first unit included."""
     longest = run = 0
     for i in range(unit, len(text)):
         run = run + 1 if text[i] == text[i - unit] else 0
@@ -140,9 +145,19 @@ def _longest_repeat(text: str, unit: int) -> int:
     return longest
 
 
+def _repeats_words(text: str, kinds: list[int]) -> bool:
+    blank = (bool(kind & c.SPACE) or char in _BLANK for kind, char in zip(kinds, text, strict=True))
+    words = "".join(" " if is_blank else char for is_blank, char in zip(blank, text, strict=True)).split(" ")
+    words = [word for word in words if word]
+    return any(_longest_repeat(words, unit) >= WORD_TIMES * unit for unit in (1, 2, 3))
+
+
 # --- the same, compiled -----------------------------------------------------------------------------------------
 
 
+_WORD_FACTOR = np.uint64(0x9E3779B97F4A7C15)
+_NO_WORD = np.uint64(0)
+_TIMES_LESS_1 = WORD_TIMES - 1
 _RARE_HAN_PLANES = c.kind_of("\U00020000")
 _FAR_PLANES = c.kind_of("\U000e0000")
 
@@ -165,6 +180,8 @@ def _survey(data, offsets, kinds, traits, counts):  # type: ignore[no-untyped-de
         before1 = before2 = before3 = before4 = -1  # the four characters before this one
         run1 = run2 = run3 = run4 = 0
         kind_before = 0
+        word = word1 = word2 = word3 = np.uint64(0)  # hashes of this word and the three before it; 0: none
+        words1 = words2 = words3 = 0
         place = start
         while place < end:
             code, place = next_character(data, place)
@@ -184,7 +201,17 @@ def _survey(data, offsets, kinds, traits, counts):  # type: ignore[no-untyped-de
                 or code == 0x2028
                 or code == 0x2029
             )
-            spaces += 1 if (kind & 64) or is_blank else 0
+            if (kind & 64) or is_blank:
+                spaces += 1
+            else:
+                word = (word ^ np.uint64(code + 1)) * _WORD_FACTOR
+            if word != _NO_WORD and ((kind & 64) or is_blank or place >= end):
+                words1 = words1 + 1 if word == word1 else 0
+                words2 = words2 + 1 if word == word2 else 0
+                words3 = words3 + 1 if word == word3 else 0
+                if words1 >= _TIMES_LESS_1 or words2 >= 2 * _TIMES_LESS_1 or words3 >= 3 * _TIMES_LESS_1:
+                    found |= 8192
+                word3, word2, word1, word = word2, word1, word, _NO_WORD
             if code < 0x80:
                 if code == 10:
                     lines += 1
