@@ -100,3 +100,9 @@ def test_settings_that_do_nothing_yet_are_named() -> None:
 def test_a_file_that_a_windows_editor_saved_is_read(tmp_path: Path) -> None:
     (tmp_path / "tulou.toml").write_bytes(b'\xef\xbb\xbf[project]\nname = "kettles"\n')
     assert load_settings(tmp_path).project.name == "kettles"
+
+
+def test_steps_that_do_not_exist_cannot_be_switched_off() -> None:
+    assert parse_settings({"data": {"clean": {"off": ["spam", "quality.repetitive"]}}}).data.clean.off
+    with pytest.raises(SettingsError, match=r"data\.clean\.off: there is no step or rule 'qualty\.symbols'"):
+        parse_settings({"data": {"clean": {"off": ["qualty.symbols"]}}})

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.data.test_kernels import TEXTS
 
-from tulou.core.settings import SENSITIVE_KINDS
+from tulou.core.settings import CLEAN_STEPS, QUALITY_RULES, SENSITIVE_KINDS, CleanSettings
+from tulou.data.clean import quality
 from tulou.data.clean.characters import collapse_space, fold_characters
 from tulou.data.clean.encoding import repair
 from tulou.data.clean.markup import strip_markup
 from tulou.data.clean.record import Rewrite
-from tulou.data.clean.rules import WAITS_FOR
+from tulou.data.clean.rules import WAITS_FOR, build_rules
 from tulou.data.clean.sensitive.guard import built_in
 from tulou.data.clean.sensitive.narrow import narrow
 from tulou.data.kernels.survey import Trait, survey_one
@@ -56,3 +59,15 @@ def test_numbers_are_only_found_in_texts_with_the_shapes_that_are_waited_for(tex
     for recogniser in built_in(frozenset(SENSITIVE_KINDS) - {"person", "address"}):
         if not any(Trait[name] & traits for name in recogniser.needs):
             assert list(recogniser.find(narrow(text).text)) == []
+
+
+def test_every_step_and_quality_rule_can_be_switched_off_by_its_name(tmp_path: Path) -> None:
+    everything = CleanSettings(
+        traditional="simplify", spelling="correct", sensitive={"phone": "drop"}, forbidden_words="words.txt"
+    )
+    (tmp_path / "words.txt").write_text("casino\n")
+    rules = build_rules(everything, tmp_path, is_labelled=True, speller=lambda text: (text, []))
+    assert {name.partition(" ")[0] for name, _ in rules.steps} == set(CLEAN_STEPS[:-2])
+    assert tuple(quality.QUALITY_RULES) == QUALITY_RULES
+    none = build_rules(everything.model_copy(update={"off": CLEAN_STEPS}), tmp_path, is_labelled=True)
+    assert none.steps == []

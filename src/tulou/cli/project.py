@@ -240,7 +240,9 @@ def explain(
     datasets = {name: path for name, path in done.items() if name.startswith(("split.", "examples."))}
     outputs = Outputs(collected, cleaned, done.get("passages"), datasets)
     if record:
-        redact = build_guard(opened.settings.data.clean, None, opened.folder).redact
+        settings = opened.settings.data.clean
+        key = opened.secret("token") if "tokenize" in settings.sensitive.values() else None
+        redact = build_guard(settings, key, opened.folder).redact
         story = tell_story(record, outputs, redact, opened.state)
         emit(story) if as_json else show_story(story)
     else:

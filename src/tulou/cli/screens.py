@@ -136,7 +136,7 @@ def show_trace(traced: Mapping[str, Any]) -> None:
             f"  from     {plain(document.get('uri'))} {plain(document.get('position'))} ({document.get('media_type')})"
         )
         stdout.print(
-            f"  file     sha256 {document.get('content_hash')}, changed {document.get('modified_at')}", soft_wrap=True
+            f"  content  sha256 {document.get('content_hash')}, changed {document.get('modified_at')}", soft_wrap=True
         )
         cleaned = ", ".join(f"{row['step']}.{row['rule']}" for row in passage["decisions"])
         stdout.print(f"  cleaned  {cleaned or 'kept as it came'}", soft_wrap=True)
@@ -146,7 +146,7 @@ def show_story(story: Mapping[str, Any]) -> None:
     _fact("record", story["id"])
     place = " ".join(part for part in (story["uri"], story["position"]) if part)
     _fact("from", f"{place} ({story['media_type']}), source {story['source']}")
-    _fact("file", f"sha256 {story['content_hash']}, changed {story['modified_at']}")
+    _fact("content", f"sha256 {story['content_hash']}, changed {story['modified_at']}")
     if about := [f"{key} {story[name]}" for name, key in (("label", "label"), ("subject_id", "by")) if story[name]]:
         _fact("about", ", ".join(about))
     _fact("collected", f"{story['collected']['chars']:,} characters, {story['collected']['language']}")

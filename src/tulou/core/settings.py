@@ -83,6 +83,13 @@ def unknown_kind(name: str, known: Iterable[str]) -> str:
     return f"unknown kind of sensitive data {name!r}; choose from {', '.join(known)}"
 
 
+CLEAN_STEPS = (
+    *("encoding", "markup", "characters", "chinese", "space", "empty", "sensitive", "spelling", "forbidden", "quality"),
+    *("spam", "exact_duplicate", "near_duplicate"),
+)
+QUALITY_RULES = ("too_short", "symbols", "digits", "language", "repetitive", "boilerplate")
+
+
 class CleanSettings(Section):
     near_duplicate_similarity: float = Field(0.8, gt=0, le=1)  # Jaccard on shingles; 1 keeps all but exact copies
     near_duplicate_numbers: Literal["differ", "ignore"] = "differ"  # whether texts with other numbers state other facts
@@ -99,6 +106,15 @@ class CleanSettings(Section):
     forbidden_words: str = ""  # file of words and /expressions/ whose records are dropped
     recognisers: tuple[str, ...] = ()  # further recognisers: "https://…", "module:function", "presidio:module:Class"
     sensitive: dict[str, SensitiveAction] = {}  # kinds, in either spelling, whose action is not the one they have
+
+    @field_validator("off")
+    @classmethod
+    def _steps_we_have(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        known = (*CLEAN_STEPS, *(f"quality.{rule}" for rule in QUALITY_RULES))
+        for name in value:
+            if name not in known:
+                raise ValueError(f"there is no step or rule {name!r} to switch off; choose from {', '.join(known)}")
+        return value
 
     @field_validator("sensitive")
     @classmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tulou.core.settings import QUALITY_RULES
 from tulou.data.collect.files import MEDIA_TYPES
 
 RULES = {
@@ -51,6 +52,7 @@ RULES = {
 }
 
 STEPS = {
+    "copies": ("查找副本", "finding copies"),
     "survey": ("逐字通读", "reading through"),
     "encoding": ("编码", "encoding"),
     "markup": ("网页标记", "markup"),
@@ -69,6 +71,7 @@ STEPS = {
     "decisions": ("记下决定", "noting decisions"),
     "fingerprint": ("指纹", "fingerprints"),
     "write": ("写出", "writing"),
+    **{f"quality {rule}": RULES[f"quality.{rule}"] for rule in QUALITY_RULES},
 }
 
 LANGUAGES = {"zh": ("中文", "Chinese"), "en": ("英文", "English"), "other": ("其他", "other")}
