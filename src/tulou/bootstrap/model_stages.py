@@ -1,0 +1,221 @@
+"""The stages of the model storey, for each model: split, examples, pretrain, train, compress, register."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from tulou.bootstrap.inputs import base_digest, exam_digest, exam_texts, tables
+from tulou.bootstrap.project import Project
+from tulou.core.settings import ModelSettings
+from tulou.core.stage import Stage, StageContext, Summary
+from tulou.loop.feedback import latest_snapshot, snapshot_digest
+
+
+def recipe(project: Project, name: str, model: ModelSettings) -> list[Stage]:
+    recipes = {"classify": _classifier, "chat": _chat_model, "embed": lambda *_: []}
+    return recipes[model.task](project, name, model)
+
+
+def export_encoder(project: Project, name: str, model: ModelSettings) -> Stage:
+    def run(context: StageContext) -> Summary:
+        from tulou.model.base import resolve_base
+        from tulou.model.compress import export_encoder
+
+        folder = resolve_base(model.base, project.folder)
+        made = context.out / "fp32"
+        manifest = export_encoder(folder, made, "fp32", name=name, base=model.base, fingerprint=context.fingerprint)
+        return {"dimensions": manifest.dimensions, "table": [], "chosen": "fp32", "reason": "nothing was compressed"}
+
+    return Stage(
+        name=f"compress.{name}",
+        title=f"Export {name}",
+        run=run,
+        settings=model.model_dump(),
+        raw=lambda: base_digest(project, model.base),
+        code=(
+            "tulou.model.compress",
+            "tulou.model.base",
+            "tulou.model.encoder",
+            "tulou.model.vocabulary",
+            "tulou.model.causal",
+        ),
+    )
+
+
+def _classifier(project: Project, name: str, model: ModelSettings) -> list[Stage]:
+    clean = f"clean.{model.source}"
+
+    def split(context: StageContext) -> Summary:
+        from tulou.data.split import labelled
+
+        return labelled([context.inputs[clean]], exam_texts(project), context.out, model.seed, context.scratch)
+
+    def train(context: StageContext) -> Summary:
+        from tulou.model.finetune.classify import train_classifier
+
+        examples = context.inputs[f"split.{name}"]
+        return train_classifier(examples, context.out, context.scratch, model, project.folder, context.progress)
+
+    return [
+        Stage(
+            name=f"split.{name}",
+            title=f"Split {model.source} for {name}",
+            run=split,
+            inputs=(clean,),
+            settings={"seed": model.seed},
+            raw=lambda: exam_digest(project),
+            code=("tulou.data.split", "tulou.data.parquet", "tulou.data.similarity", "tulou.data.kernels"),
+        ),
+        Stage(
+            name=f"train.{name}",
+            title=f"Train {name}",
+            run=train,
+            inputs=(f"split.{name}",),
+            settings=model.model_dump(),
+            raw=lambda: base_digest(project, model.base),
+            code=(
+                "tulou.model.finetune.classify",
+                "tulou.model.training",
+                "tulou.model.encoder",
+                "tulou.model.vocabulary",
+                "tulou.model.base",
+            ),
+        ),
+        _compress(project, name, model, trained=f"train.{name}", rows=f"split.{name}"),
+    ]
+
+
+def _chat_model(project: Project, name: str, model: ModelSettings) -> list[Stage]:
+    sources = [source.name for source in project.settings.data.source]
+    corpus = tuple(f"clean.{source}" for source in ([model.source] if model.source else sources))
+
+    def examples(context: StageContext) -> Summary:
+        from tulou.model.dataset import chat_examples
+
+        return chat_examples(
+            context.inputs["passages"], exam_texts(project), context.out, model.seed, latest_snapshot(project.feedback)
+        )
+
+    def pretrain_(context: StageContext) -> Summary:
+        from tulou.model.pretrain import pretrain
+
+        def texts() -> Iterator[str]:
+            for stage in corpus:
+                for table in tables(context.inputs[stage], "documents-*.parquet"):
+                    yield from table["text"].to_pylist()
+
+        return pretrain(texts, context.out, context.scratch, model, context.progress)
+
+    def finetune(context: StageContext) -> Summary:
+        from tulou.model.base import resolve_base
+        from tulou.model.finetune.chat import finetune_chat
+
+        is_scratch = model.base == "scratch"
+        base = context.inputs[f"pretrain.{name}"] if is_scratch else resolve_base(model.base, project.folder)
+        rows = context.inputs[f"examples.{name}"]
+        return finetune_chat(rows, base, context.out, context.scratch, model, context.progress)
+
+    stages = [
+        Stage(
+            name=f"examples.{name}",
+            title=f"Write examples for {name}",
+            run=examples,
+            inputs=("passages",),
+            settings={"seed": model.seed},
+            raw=lambda: exam_digest(project) + snapshot_digest(project.feedback),
+            code=(
+                "tulou.model.dataset",
+                "tulou.model.questions",
+                "tulou.model.rows",
+                "tulou.core.prompt",
+                "tulou.core.sentences",
+            ),
+        ),
+        Stage(
+            name=f"pretrain.{name}",
+            title=f"Pretrain {name}",
+            run=pretrain_,
+            inputs=corpus,
+            settings=model.model_dump(),
+            code=("tulou.model.pretrain", "tulou.model.training", "tulou.model.tokenizer", "tulou.core.prompt"),
+        ),
+        Stage(
+            name=f"finetune.{name}",
+            title=f"Fine-tune {name} to chat",
+            run=finetune,
+            inputs=(f"examples.{name}", f"pretrain.{name}"),
+            settings=model.model_dump(),
+            raw=lambda: base_digest(project, model.base),
+            code=(
+                "tulou.model.finetune.chat",
+                "tulou.model.training",
+                "tulou.model.causal",
+                "tulou.model.tokenizer",
+                "tulou.model.base",
+            ),
+        ),
+        _compress(project, name, model, trained=f"finetune.{name}", rows=f"examples.{name}"),
+    ]
+    if model.base == "scratch":
+        return stages
+    return [
+        replace(stage, inputs=tuple(i for i in stage.inputs if i != f"pretrain.{name}"))
+        for stage in stages
+        if stage.name != f"pretrain.{name}"
+    ]
+
+
+def _compress(project: Project, name: str, model: ModelSettings, trained: str, rows: str) -> Stage:
+    settings = project.settings.compress
+
+    def run(context: StageContext) -> Summary:
+        from tulou.model.compress import compress_chat, compress_classifier
+
+        compress = compress_chat if model.task == "chat" else compress_classifier
+        return compress(
+            context.inputs[trained],
+            context.inputs[rows],
+            context.out,
+            settings,
+            name=name,
+            base=model.base,
+            fingerprint=context.fingerprint,
+            progress=context.progress,
+        )
+
+    return Stage(
+        name=f"compress.{name}",
+        title=f"Evaluate and compress {name}",
+        run=run,
+        inputs=(trained, rows),
+        settings=settings.model_dump(),
+        code=(
+            "tulou.model.compress",
+            "tulou.model.evaluate",
+            "tulou.model.encoder",
+            "tulou.model.vocabulary",
+            "tulou.model.causal",
+            "tulou.model.served",
+        ),
+    )
+
+
+def register(project: Project, name: str) -> Stage:
+    upstream = f"compress.{name}"
+    tolerance = project.settings.compress.max_accuracy_loss
+
+    def run(context: StageContext) -> Summary:
+        from tulou.bootstrap.release import release
+
+        return release(project.registry, name, context.inputs[upstream], tolerance)
+
+    return Stage(
+        name=f"register.{name}",
+        title=f"Register {name}",
+        publishes=True,
+        run=run,
+        inputs=(upstream,),
+        settings={"max_accuracy_loss": tolerance},
+        code=("tulou.model.registry", "tulou.bootstrap.release"),
+    )
