@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.data.sentences import HELD_OUT_EN, HELD_OUT_ZH, TUNING_EN, sentences
 
-from tulou.data.clean.encoding import repair
+from tulou.data.clean.encoding import NEEDS, repair
+from tulou.data.kernels.survey import Trait, survey_one
 
 CHINESE = list(dict.fromkeys(sentences(HELD_OUT_ZH, 1500)))
 ENGLISH = list(dict.fromkeys(sentences(HELD_OUT_EN, 1500)))
@@ -222,22 +223,7 @@ def test_words_and_capitals_of_european_languages_are_never_repaired() -> None:
 
 
 def has_traits(text: str) -> bool:
-    """What `NEEDS` says, in the words of the survey's traits."""
-    everyday = {
-        bytes((row, cell)).decode("gb2312", "ignore") for row in range(0xB0, 0xD8) for cell in range(0xA1, 0xFF)
-    }
-    rare = 0
-    for char in text:
-        code = ord(char)
-        is_han = (
-            0x3400 <= code < 0x4DC0 or 0x4E00 <= code < 0xA000 or 0xF900 <= code < 0xFB00 or 0x20000 <= code < 0x40000
-        )
-        rare += (
-            (is_han and char not in everyday) or 0x3040 <= code < 0x3100 or 0xE000 <= code < 0xF900 or code == 0xFFFD
-        )
-        if 0x80 <= code <= 0xFF or (code < 0x20 and char not in "\t\n\r"):
-            return True
-    return rare >= 2
+    return bool(survey_one(text)[0] & sum(Trait[name] for name in NEEDS))
 
 
 anything = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)

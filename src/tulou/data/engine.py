@@ -73,7 +73,8 @@ class ProcessPool:
 
     def _submit(self, work: Callable[[J], R], job: J) -> Future[R]:
         if self._pool is None:
-            context = multiprocessing.get_context("spawn")  # a fork would copy the threads' locks
+            context = multiprocessing.get_context("forkserver")  # a fork of this process would copy its threads' locks
+            context.set_forkserver_preload(["tulou.data.ready"])
             self._pool = ProcessPoolExecutor(self.workers, context, initializer=_end_with_parent)
         try:
             return self._pool.submit(work, job)

@@ -16,7 +16,7 @@ from functools import cache
 
 from tulou.data.everyday import beyond_level_1, everyday_score, is_writing, level_1
 
-NEEDS = ("LATIN1", "RARE_HAN", "INVISIBLE")  # UTF-16 shows by its zero bytes, which are invisible
+NEEDS = ("MISREAD", "RARE_HAN")
 
 _MAX_ROUNDS = 8  # nobody damages a text oftener; each round undoes one
 

@@ -47,7 +47,7 @@ from tulou.data.clean.sensitive import Guard, build_guard
 from tulou.data.kernels.survey import Count, Trait, survey
 
 WAITS_FOR = {
-    "encoding": Trait.LATIN1 | Trait.RARE_HAN | Trait.INVISIBLE,
+    "encoding": Trait.MISREAD | Trait.RARE_HAN,
     "markup": Trait.ANGLE | Trait.AMPERSAND,
     "characters": Trait.INVISIBLE | Trait.FOLDABLE,
     "chinese": Trait.HAN_BEYOND,

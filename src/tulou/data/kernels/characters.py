@@ -22,10 +22,15 @@ SUSPECT = 8  # what Chinese read in a wrong encoding is full of
 INVISIBLE = 16
 FOLDABLE = 32
 SPACE = 64  # that is no line end
+BLANK = 128  # line ends, and control characters that count as space
 DIGIT = 256  # ASCII or full-width
+HIGH = 512  # what a byte above 0x7F shows as first where it was read in a wrong encoding; and U+0000
 CHINESE_MARK = 1024  # Chinese punctuation that no space should stand beside
 ODD_SPACE = 2048  # a space other than U+0020
 ALONE = 4096  # a character that is a word by itself: Han, kana, Hangul
+LETTER = 8192  # Latin, ASCII or full-width
+WINDOWS = 16384  # what bytes 0x80-0x9F show as in Windows-1252
+SELECTOR = 32768  # of an emoji's or a character's variant; seen by nobody
 
 _BEYOND = HAN_BEYOND | SUSPECT
 _RANGES = (  # first, last, bits; they may overlap
@@ -48,8 +53,21 @@ _RANGES = (  # first, last, bits; they may overlap
     (0x202F, 0x202F, SPACE | ODD_SPACE),
     (0x205F, 0x205F, SPACE | ODD_SPACE),
     (0x3000, 0x3000, SPACE | ODD_SPACE),
+    (0x0A, 0x0D, BLANK),
+    (0x1C, 0x1F, BLANK),
+    (0x85, 0x85, BLANK),
+    (0x2028, 0x2029, BLANK),
+    (0x00, 0x00, HIGH),
+    (0x80, 0xFF, HIGH),
+    (0x201D, 0x201D, HIGH),  # ”, byte 0x94 in Windows-1252, which may begin four bytes of GB 18030
     (0x30, 0x39, DIGIT),
     (0xFF10, 0xFF19, DIGIT),
+    (0x41, 0x5A, LETTER),
+    (0x61, 0x7A, LETTER),
+    (0xFF21, 0xFF3A, LETTER),
+    (0xFF41, 0xFF5A, LETTER),
+    *((ord(char), ord(char), WINDOWS) for char in "€‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ"),
+    (0xFE00, 0xFE0F, SELECTOR),
     (0x1100, 0x11FF, ALONE),  # Hangul
     (0xAC00, 0xD7AF, ALONE),
     (0x3040, 0x30FF, ALONE | SUSPECT),  # kana

@@ -10,31 +10,17 @@ import re
 from enum import IntFlag
 from functools import lru_cache
 
-import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
 from tulou.data.kernels import characters as c
-from tulou.data.kernels.utf8 import next_character
 
 
 class Shape(IntFlag):
     LONG_NUMBER = 1 << 16  # seven digits or more, at most three signs between two
-    DOTTED = 1 << 17  # three dots with a digit on either side
+    DOTTED = 1 << 17  # four groups of up to three digits with dots between; the outer ones may be longer
     COLONS = 1 << 18  # two colons in a row, or seven in all
     LETTERS_DIGITS = 1 << 19  # two letters and two digits in a row
     PLATE = 1 << 20  # a Han character, a letter, and four letters or digits in a row
-
-
-def mark_shapes(
-    data: NDArray[np.uint8],
-    offsets: NDArray[np.int32],
-    kinds: NDArray[np.uint16],
-    traits: NDArray[np.uint32],
-    asked: int,
-) -> None:
-    """Add the shapes of each text to its `traits` where they have one of the bits `asked`."""
-    _mark_shapes(data, offsets, kinds, traits, asked)
 
 
 # --- the reference ----------------------------------------------------------------------------------------------
@@ -42,7 +28,7 @@ def mark_shapes(
 
 _PATTERNS = {
     Shape.LONG_NUMBER: re.compile(r"d(?:[^dlha]{0,3}d){6}"),
-    Shape.DOTTED: re.compile(r"(?:(?<=d)\.(?=d).*?){3}", re.DOTALL),
+    Shape.DOTTED: re.compile(r"d(?:\.d{1,3}){2}\.d"),
     Shape.COLONS: re.compile(r"::|(?:[^:]*:){7}"),
     Shape.LETTERS_DIGITS: re.compile(r"lldd"),
     Shape.PLATE: re.compile(r"hl[^dlha]{0,3}[dl]{4}"),
@@ -74,96 +60,113 @@ def _class_of(char: str) -> str:
 # --- the same, compiled -----------------------------------------------------------------------------------------
 
 
-_DIGIT, _LETTER, _HAN, _OTHER, _DOT, _COLON, _SIGN, _NOTHING = range(8)
-
-
-@njit(cache=True, nogil=True, inline="always")
-def _class(code, kind):  # type: ignore[no-untyped-def]
-    if kind & 256:
-        return _DIGIT
-    if code < 0x80:
-        if kind & 1:
-            return _LETTER
-        if code == 46:
-            return _DOT
-        if code == 58:
-            return _COLON
-        return _NOTHING if kind & 16 else _SIGN
-    if kind & 16 or 0xFE00 <= code <= 0xFE0F:
-        return _NOTHING
-    if 0xFF21 <= code <= 0xFF3A or 0xFF41 <= code <= 0xFF5A:
-        return _LETTER
-    if kind & 2:
-        return _HAN
-    if kind & 1:
-        return _OTHER
-    if code == 0xFF0E:
-        return _DOT
-    return _COLON if code == 0xFF1A else _SIGN
+_LONG_NUMBER, _DOTTED, _COLONS, _LETTERS_DIGITS, _PLATE = map(int, Shape)
+_UNSEEN = c.INVISIBLE | c.SELECTOR
+_NO_SIGN = c.ALNUM | c.HAN
+_LETTER_OR_DIGIT = c.LETTER | c.DIGIT
 
 
 @njit(cache=True, nogil=True)
-def _mark_shapes(data, offsets, kinds, traits, asked):  # type: ignore[no-untyped-def]
-    table_size = kinds.shape[0]
-    for row in range(offsets.shape[0] - 1):
-        if traits[row] & asked == 0:
-            continue
-        found = 0
-        run = gap = 0  # digits so far, and signs since the last one
-        dots = 0
-        colons = 0
-        letters = 0  # in a row, two at most
-        is_code = False  # after two letters and a digit
-        plate = 0  # 1 after a Han character, 2 after the letter, then how far the four are
-        plate_gap = 0
-        before = _SIGN
-        before2 = _SIGN
-        place = offsets[row]
-        end = offsets[row + 1]
-        while place < end:
-            code, place = next_character(data, place)
-            kind = np.int64(kinds[code]) if code < table_size else (3 if code < 0x40000 else 0)
-            shape = _class(code, kind)
-            if shape == _NOTHING:
-                continue
-            if shape == _DIGIT:
-                run = run + 1 if run > 0 and gap <= 3 else 1
-                gap = 0
-                if run >= 7:
-                    found |= 65536
-                if before == _DOT and before2 == _DIGIT:
-                    dots += 1
-                if is_code:
-                    found |= 524288
-                is_code = letters >= 2
-                letters = 0
-            else:
-                is_code = False
-                letters = min(letters + 1, 2) if shape == _LETTER else 0
-                if shape <= _OTHER:
-                    run = 0
-                else:
-                    gap += 1
-            if shape == _COLON:
-                colons += 1
-                if before == _COLON or colons >= 7:
-                    found |= 262144
-            if shape == _HAN:
-                plate = 1
-            elif plate == 1:
-                plate = 2 if shape == _LETTER else 0
-                plate_gap = 0
-            elif plate >= 2:
-                if shape <= _LETTER:
-                    plate += 1
-                    if plate == 6:
-                        found |= 1048576
-                elif plate == 2 and shape > _OTHER and plate_gap < 3:
-                    plate_gap += 1
-                else:
-                    plate = 0
-            before2 = before
-            before = shape
-        if dots >= 3:
-            found |= 131072
-        traits[row] |= found
+def find_shapes(codes, kinds, count, has, digits):  # type: ignore[no-untyped-def]
+    """The shapes in a decoded text with `digits` digits; `has` is all bits of its `kinds`.
+
+    What cannot be seen is taken out of both arrays.
+    """
+    if has & _UNSEEN:
+        count = _take_out_unseen(codes, kinds, count)
+    dots, colons, is_code, is_like_a_plate = _marks(codes, kinds, count)
+    return (
+        (_LONG_NUMBER if digits >= 7 and _has_long_number(kinds, count) else 0)
+        | (_DOTTED if dots >= 3 and _has_dotted(codes, kinds, count) else 0)
+        | (_COLONS if colons >= 2 and _has_colons(codes, count, colons) else 0)
+        | (_LETTERS_DIGITS if is_code else 0)
+        | (_PLATE if is_like_a_plate and _has_plate(kinds, count) else 0)
+    )
+
+
+@njit(cache=True, nogil=True)
+def _take_out_unseen(codes, kinds, count):  # type: ignore[no-untyped-def]
+    left = 0
+    for i in range(count):
+        if not kinds[i] & _UNSEEN:
+            codes[left] = codes[i]
+            kinds[left] = kinds[i]
+            left += 1
+    return left
+
+
+@njit(cache=True, nogil=True)
+def _marks(codes, kinds, count):  # type: ignore[no-untyped-def]
+    """How many dots and colons; whether there are two letters and two digits, or a Han character and a letter, in a row.
+
+    Bit 1 of a kind: Han; bit 8: a digit; bit 13: a letter.
+    """
+    dots = colons = 0
+    for i in range(count):
+        dots += (codes[i] == 0x2E) | (codes[i] == 0xFF0E)
+        colons += (codes[i] == 0x3A) | (codes[i] == 0xFF1A)
+    is_code = is_like_a_plate = 0
+    for i in range(count - 3):
+        is_code |= (kinds[i] >> 13) & (kinds[i + 1] >> 13) & (kinds[i + 2] >> 8) & (kinds[i + 3] >> 8) & 1
+        is_like_a_plate |= (kinds[i] >> 1) & (kinds[i + 1] >> 13) & 1
+    return dots, colons, is_code, is_like_a_plate
+
+
+@njit(cache=True, nogil=True)
+def _has_long_number(kinds, count):  # type: ignore[no-untyped-def]
+    digits = gap = 0  # digits so far, and signs since the last one
+    for i in range(count):
+        if kinds[i] & c.DIGIT:
+            digits = digits + 1 if gap <= 3 else 1
+            gap = 0
+            if digits >= 7:
+                return True
+        elif kinds[i] & _NO_SIGN:
+            digits = 0
+        else:
+            gap += 1
+    return False
+
+
+@njit(cache=True, nogil=True)
+def _has_dotted(codes, kinds, count):  # type: ignore[no-untyped-def]
+    dots = length = 0  # dots so far that stand between digits, and digits since the last one
+    for i in range(count):
+        if kinds[i] & c.DIGIT:
+            if dots >= 3:
+                return True
+            length += 1
+            if length > 3:
+                dots = 0
+        elif codes[i] == 0x2E or codes[i] == 0xFF0E:
+            dots = dots + 1 if length else 0
+            length = 0
+        else:
+            dots = length = 0
+    return False
+
+
+@njit(cache=True, nogil=True)
+def _has_colons(codes, count, colons):  # type: ignore[no-untyped-def]
+    if colons >= 7:
+        return True
+    for i in range(1, count):
+        is_colon = codes[i] == 0x3A or codes[i] == 0xFF1A
+        if is_colon and (codes[i - 1] == 0x3A or codes[i - 1] == 0xFF1A):
+            return True
+    return False
+
+
+@njit(cache=True, nogil=True)
+def _has_plate(kinds, count):  # type: ignore[no-untyped-def]
+    for i in range(count - 5):
+        if kinds[i] & c.HAN and kinds[i + 1] & c.LETTER:
+            place = i + 2
+            while place < i + 5 and place < count and not kinds[place] & _NO_SIGN:
+                place += 1
+            first = place
+            while place < count and place < first + 4 and kinds[place] & _LETTER_OR_DIGIT:
+                place += 1
+            if place == first + 4:
+                return True
+    return False

@@ -1,11 +1,13 @@
 """One pass over every text of a batch: which traits it has, and how much of what.
 
 Cleaning rules are asked only about texts with the traits they wait for, so most texts cost this pass and nothing else.
+A text is decoded once; then each trait has a small loop of its own over characters and their kinds, most of which the
+compiler makes vector code of.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
 from dataclasses import dataclass
 from enum import IntEnum, IntFlag
 from functools import lru_cache
@@ -17,15 +19,16 @@ from numpy.typing import NDArray
 
 from tulou.data.kernels import characters as c
 from tulou.data.kernels.buffers import text_buffers
-from tulou.data.kernels.shapes import Shape, mark_shapes, shapes_of
-from tulou.data.kernels.utf8 import next_character
+from tulou.data.kernels.repeats import longest_repeat, repeats
+from tulou.data.kernels.shapes import Shape, find_shapes, shapes_of
+from tulou.data.kernels.utf8 import decode
 
-WORD_TIMES = 24
+TIMES, WORD_TIMES = 12, 24
 
 
 class Trait(IntFlag):
     NON_ASCII = 1
-    LATIN1 = 2  # a character in U+0080..U+00FF
+    MISREAD = 2  # what text read in a wrong encoding has: two characters that bytes show as, or a control character
     RARE_HAN = 4  # two characters or more that Chinese in a wrong encoding is full of
     HAN_BEYOND = 8  # a Han character outside GB2312 level 1
     INVISIBLE = 16
@@ -74,7 +77,6 @@ def survey(texts: pa.StringArray, *, is_compiled: bool = True) -> Survey:
     traits = np.empty(len(texts), dtype=np.uint32)
     counts = np.zeros((len(texts), len(Count)), dtype=np.int32)
     _survey(data, offsets, c.kinds(), traits, counts)
-    mark_shapes(data, offsets, c.kinds(), traits, Trait.DIGITS)
     return Survey(traits, counts)
 
 
@@ -82,6 +84,7 @@ def survey(texts: pa.StringArray, *, is_compiled: bool = True) -> Survey:
 
 
 _kind = lru_cache(maxsize=8192)(c.kind_of)
+_MISREAD_SIGNS = re.compile("[\0\x80-\x9f]|[\x80-\xff”][0-9@-~\x80-\xff€‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ]")
 
 
 def survey_one(text: str) -> tuple[int, list[int]]:
@@ -93,7 +96,7 @@ def survey_one(text: str) -> tuple[int, list[int]]:
     digits = sum(bool(kind & c.DIGIT) for kind in kinds)
     traits = {
         Trait.NON_ASCII: not text.isascii(),
-        Trait.LATIN1: any(0x80 <= ord(char) <= 0xFF for char in text),
+        Trait.MISREAD: _MISREAD_SIGNS.search(text) is not None,
         Trait.RARE_HAN: sum(bool(kind & c.SUSPECT) for kind in kinds) >= 2,
         Trait.HAN_BEYOND: bool(has & c.HAN_BEYOND),
         Trait.INVISIBLE: bool(has & c.INVISIBLE),
@@ -103,7 +106,7 @@ def survey_one(text: str) -> tuple[int, list[int]]:
         Trait.AT: "@" in text,
         Trait.DIGITS: digits >= 3,
         Trait.SPACING: _has_spacing(text, kinds),
-        Trait.REPEATED: any(_longest_repeat(text, unit) >= 12 * unit for unit in (1, 2, 3, 4)),
+        Trait.REPEATED: any(longest_repeat(text, unit) >= TIMES * unit for unit in (1, 2, 3, 4)),
         Trait.LINES: text.count("\n") >= 6,
         Trait.REPEATED_WORDS: _repeats_words(text, kinds),
     }
@@ -111,22 +114,19 @@ def survey_one(text: str) -> tuple[int, list[int]]:
         len(text),
         sum(bool(kind & c.ALNUM) for kind in kinds),
         digits,
-        sum(bool(kind & c.SPACE) or char in _BLANK for kind, char in zip(kinds, text, strict=True)),
+        sum(bool(kind & (c.SPACE | c.BLANK)) for kind in kinds),
         text.count("|"),
     ]
     found = sum(trait for trait, is_so in traits.items() if is_so)
     return found | (shapes_of(text) if digits >= 3 else 0), counts
 
 
-_BLANK = "\n\r\x0b\x0c\x1c\x1d\x1e\x1f\x85\u2028\u2029"
-
-
 def _has_spacing(text: str, kinds: list[int]) -> bool:
     if not text:
         return False
-    if text[0] in " \n" or text[-1] in " \n" or "\r" in text or "\n\n\n" in text or " \n" in text or "  " in text:
+    if text[0] in " \n" or text[-1] in " \n" or "\n\n\n" in text or " \n" in text or "  " in text:
         return True
-    if any(kind & c.ODD_SPACE or char in _BLANK[2:] for kind, char in zip(kinds, text, strict=True)):
+    if any(kind & c.ODD_SPACE or (kind & c.BLANK and char != "\n") for kind, char in zip(kinds, text, strict=True)):
         return True
     beside = c.CHINESE_MARK
     return any(
@@ -136,138 +136,163 @@ def _has_spacing(text: str, kinds: list[int]) -> bool:
     )
 
 
-def _longest_repeat(text: Sequence[str], unit: int) -> int:
-    """The most items in a row of which each equals the one `unit` places before, that first unit included."""
-    longest = run = 0
-    for i in range(unit, len(text)):
-        run = run + 1 if text[i] == text[i - unit] else 0
-        longest = max(longest, run + unit if run else 0)
-    return longest
-
-
 def _repeats_words(text: str, kinds: list[int]) -> bool:
-    blank = (bool(kind & c.SPACE) or char in _BLANK for kind, char in zip(kinds, text, strict=True))
-    words = "".join(" " if is_blank else char for is_blank, char in zip(blank, text, strict=True)).split(" ")
+    shown = zip(kinds, text, strict=True)
+    words = "".join(" " if kind & (c.SPACE | c.BLANK) else char for kind, char in shown).split(" ")
     words = [word for word in words if word]
-    return any(_longest_repeat(words, unit) >= WORD_TIMES * unit for unit in (1, 2, 3))
+    return any(longest_repeat(words, unit) >= WORD_TIMES * unit for unit in (1, 2, 3))
 
 
 # --- the same, compiled -----------------------------------------------------------------------------------------
 
 
 _WORD_FACTOR = np.uint64(0x9E3779B97F4A7C15)
-_NO_WORD = np.uint64(0)
-_TIMES_LESS_1 = WORD_TIMES - 1
-_RARE_HAN_PLANES = c.kind_of("\U00020000")
-_FAR_PLANES = c.kind_of("\U000e0000")
-
-
-@njit(cache=True, nogil=True, inline="always")
-def _kind_above(code):  # type: ignore[no-untyped-def]
-    return _RARE_HAN_PLANES if code < 0x40000 else _FAR_PLANES
+_MISREAD, _RARE_HAN, _SPACING, _LINES = map(int, (Trait.MISREAD, Trait.RARE_HAN, Trait.SPACING, Trait.LINES))
+_REPEATED, _REPEATED_WORDS, _DIGITS = map(int, (Trait.REPEATED, Trait.REPEATED_WORDS, Trait.DIGITS))
+_NON_ASCII, _ANGLE, _AMPERSAND, _AT = map(int, (Trait.NON_ASCII, Trait.ANGLE, Trait.AMPERSAND, Trait.AT))
+_HAN_BEYOND, _INVISIBLE, _FOLDABLE = map(int, (Trait.HAN_BEYOND, Trait.INVISIBLE, Trait.FOLDABLE))
+_SPACE_OR_BLANK = c.SPACE | c.BLANK
 
 
 @njit(cache=True, nogil=True)
 def _survey(data, offsets, kinds, traits, counts):  # type: ignore[no-untyped-def]
-    """Decodes UTF-8 and keeps a few registers; about 1 GB/s."""
-    table_size = kinds.shape[0]
+    longest = 1
     for row in range(offsets.shape[0] - 1):
-        start = offsets[row]
-        end = offsets[row + 1]
-        has = 0
-        found = 0
-        chars = alnum = digits = spaces = pipes = suspects = lines = 0
-        before1 = before2 = before3 = before4 = -1  # the four characters before this one
-        run1 = run2 = run3 = run4 = 0
-        kind_before = 0
-        word = word1 = word2 = word3 = np.uint64(0)  # hashes of this word and the three before it; 0: none
-        words1 = words2 = words3 = 0
-        place = start
-        while place < end:
-            code, place = next_character(data, place)
-            kind = np.int64(kinds[code]) if code < table_size else _kind_above(code)
-            has |= kind
-            chars += 1
-            alnum += kind & 1
-            digits += (kind >> 8) & 1
-            suspects += (kind >> 3) & 1
-            is_blank = (
-                code == 10
-                or code == 13
-                or code == 11
-                or code == 12
-                or (0x1C <= code <= 0x1F)
-                or code == 0x85
-                or code == 0x2028
-                or code == 0x2029
-            )
-            if (kind & 64) or is_blank:
-                spaces += 1
-            else:
-                word = (word ^ np.uint64(code + 1)) * _WORD_FACTOR
-            if word != _NO_WORD and ((kind & 64) or is_blank or place >= end):
-                words1 = words1 + 1 if word == word1 else 0
-                words2 = words2 + 1 if word == word2 else 0
-                words3 = words3 + 1 if word == word3 else 0
-                if words1 >= _TIMES_LESS_1 or words2 >= 2 * _TIMES_LESS_1 or words3 >= 3 * _TIMES_LESS_1:
-                    found |= 8192
-                word3, word2, word1, word = word2, word1, word, _NO_WORD
-            if code < 0x80:
-                if code == 10:
-                    lines += 1
-                    if before1 == 32 or (before1 == 10 and before2 == 10):
-                        found |= 1024
-                elif code == 32:
-                    if before1 == 32 or (kind_before & 1024 and place < end):
-                        found |= 1024
-                elif code == 60:
-                    found |= 64
-                elif code == 38:
-                    found |= 128
-                elif code == 64:
-                    found |= 256
-                elif code == 124:
-                    pipes += 1
-            else:
-                found |= 1
-                if code <= 0xFF:
-                    found |= 2
-                if kind & 1024 and before1 == 32 and chars > 2:
-                    found |= 1024
-            if is_blank and code != 10:
-                found |= 1024
-            run1 = run1 + 1 if code == before1 else 0
-            run2 = run2 + 1 if code == before2 else 0
-            run3 = run3 + 1 if code == before3 else 0
-            run4 = run4 + 1 if code == before4 else 0
-            if run1 >= 11 or run2 >= 22 or run3 >= 33 or run4 >= 44:
-                found |= 2048
-            before4 = before3
-            before3 = before2
-            before2 = before1
-            before1 = code
-            kind_before = kind
-        if chars > 0:
-            first = data[start]
-            if first == 32 or first == 10 or before1 == 32 or before1 == 10:
-                found |= 1024
-        if has & 2048:
-            found |= 1024
-        if suspects >= 2:
-            found |= 4
-        if has & 4:
-            found |= 8
-        if has & 16:
-            found |= 16
-        if has & 32:
-            found |= 32
-        if digits >= 3:
-            found |= 512
-        if lines >= 6:
-            found |= 4096
-        traits[row] = found
-        counts[row, 0] = chars
+        longest = max(longest, offsets[row + 1] - offsets[row])
+    codes = np.empty(longest, dtype=np.uint32)
+    found = np.empty(longest, dtype=np.uint16)
+    lengths = np.empty(longest, dtype=np.int32)
+    for row in range(offsets.shape[0] - 1):
+        count = decode(data, offsets[row], offsets[row + 1], kinds, codes, found)
+        has, alnum, digits, blanks, suspects = _tally(found, count)
+        code_bits, lines, angles, ampersands, ats, pipes = _signs(codes, count)
+        spaces = blanks + _count_of(found, count, c.SPACE)
+        traits[row] = (
+            (_NON_ASCII if code_bits >= 0x80 else 0)
+            | (_MISREAD if has & c.HIGH and _is_misread(codes, found, count) else 0)
+            | (_RARE_HAN if suspects >= 2 else 0)
+            | (_HAN_BEYOND if has & c.HAN_BEYOND else 0)
+            | (_INVISIBLE if has & c.INVISIBLE else 0)
+            | (_FOLDABLE if has & c.FOLDABLE else 0)
+            | (_ANGLE if angles else 0)
+            | (_AMPERSAND if ampersands else 0)
+            | (_AT if ats else 0)
+            | (_SPACING if has & c.ODD_SPACE or blanks > lines or _is_spaced(codes, found, count, lines) else 0)
+            | (_REPEATED if _is_repeated(codes, count) else 0)
+            | (_LINES if lines >= 6 else 0)
+            | (_REPEATED_WORDS if spaces >= WORD_TIMES - 1 and _repeats_words_of(codes, found, count, lengths) else 0)
+            | (_DIGITS if digits >= 3 else 0)
+        )
+        counts[row, 0] = count
         counts[row, 1] = alnum
         counts[row, 2] = digits
         counts[row, 3] = spaces
         counts[row, 4] = pipes
+        if digits >= 3:  # last, because it takes out of `codes` what cannot be seen
+            traits[row] |= find_shapes(codes, found, count, has, digits)
+
+
+@njit(cache=True, nogil=True)
+def _tally(found, count):  # type: ignore[no-untyped-def]
+    has = alnum = digits = blanks = suspects = np.int32(0)
+    for i in range(count):
+        kind = np.int32(found[i])
+        has |= kind
+        alnum += kind & 1
+        digits += (kind >> 8) & 1
+        blanks += (kind >> 7) & 1
+        suspects += (kind >> 3) & 1
+    return has, alnum, digits, blanks, suspects
+
+
+@njit(cache=True, nogil=True)
+def _count_of(found, count, bit):  # type: ignore[no-untyped-def]
+    total = np.int32(0)
+    for i in range(count):
+        total += (found[i] & bit) != 0
+    return total
+
+
+@njit(cache=True, nogil=True)
+def _signs(codes, count):  # type: ignore[no-untyped-def]
+    """All bits of the codes, and how many line ends and signs of interest there are."""
+    bits = np.uint32(0)
+    lines = angles = ampersands = ats = pipes = np.int32(0)
+    for i in range(count):
+        code = codes[i]
+        bits |= code
+        lines += code == 10
+        angles += code == 60
+        ampersands += code == 38
+        ats += code == 64
+        pipes += code == 124
+    return bits, lines, angles, ampersands, ats, pipes
+
+
+@njit(cache=True, nogil=True)
+def _is_misread(codes, found, count):  # type: ignore[no-untyped-def]
+    for i in range(count):
+        if found[i] & c.HIGH:
+            if codes[i] < 0xA0:
+                return True
+            if i + 1 < count:
+                after = codes[i + 1]
+                if found[i + 1] & (c.HIGH | c.WINDOWS) or 48 <= after <= 57 or 64 <= after <= 126:
+                    return True
+    return False
+
+
+@njit(cache=True, nogil=True)
+def _is_spaced(codes, found, count, lines):  # type: ignore[no-untyped-def]
+    """Spaces and line ends where they mean nothing, but for what a character's kind alone tells."""
+    if count == 0:
+        return False
+    first, last = codes[0], codes[count - 1]
+    if first == 32 or first == 10 or last == 32 or last == 10:
+        return True
+    is_so = 0
+    for i in range(1, count):
+        is_so |= (codes[i - 1] == 32) & ((codes[i] == 32) | (codes[i] == 10))
+    for i in range(2, count if lines >= 3 else 0):
+        is_so |= (codes[i] == 10) & (codes[i - 1] == 10) & (codes[i - 2] == 10)
+    for i in range(1, count):  # bit 6: a space; bit 10: Chinese punctuation
+        is_so |= ((found[i - 1] >> 6) & (found[i] >> 10) | (found[i - 1] >> 10) & (found[i] >> 6)) & 1
+    return is_so != 0
+
+
+@njit(cache=True, nogil=True)
+def _is_repeated(codes, count):  # type: ignore[no-untyped-def]
+    for unit in range(1, 5):
+        if repeats(codes, count, unit, TIMES):
+            return True
+    return False
+
+
+@njit(cache=True, nogil=True)
+def _repeats_words_of(codes, found, count, lengths):  # type: ignore[no-untyped-def]
+    """Words of the same lengths come again wherever words do, and are found sooner."""
+    words = 0
+    start = 0
+    for i in range(count + 1):
+        if i == count or found[i] & _SPACE_OR_BLANK:
+            if i > start:
+                lengths[words] = i - start
+                words += 1
+            start = i + 1
+    if not (
+        repeats(lengths, words, 1, WORD_TIMES)
+        or repeats(lengths, words, 2, WORD_TIMES)
+        or repeats(lengths, words, 3, WORD_TIMES)
+    ):
+        return False
+    hashes = np.zeros(words, dtype=np.uint64)
+    word = 0
+    for i in range(count):
+        if not found[i] & _SPACE_OR_BLANK:
+            hashes[word] = (hashes[word] ^ np.uint64(codes[i] + 1)) * _WORD_FACTOR
+            if i + 1 < count and found[i + 1] & _SPACE_OR_BLANK:
+                word += 1
+    for unit in range(1, 4):
+        if repeats(hashes, words, unit, WORD_TIMES):
+            return True
+    return False
