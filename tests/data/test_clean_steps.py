@@ -13,6 +13,7 @@ from tulou.data.clean.encoding import repair
 from tulou.data.clean.markup import strip_markup
 from tulou.data.clean.quality import advertising, quality
 from tulou.data.clean.sensitive import find_sensitive, protect, redact
+from tulou.data.kernels.survey import survey_one
 
 CHINESE = ["我的订单还没发货，请帮忙看看", "你们的耳机多少钱？", "订单 YQ-123 的发票"]
 
@@ -156,7 +157,7 @@ def test_places_do_not_overlap() -> None:
     ],
 )
 def test_quality_names_its_rule(text: str, rule: str | None) -> None:
-    verdict = quality(CleanSettings())({"text": text})
+    verdict = quality(CleanSettings())({"text": text, "traits": survey_one(text)[0]})
     assert (verdict[0] if verdict else None) == rule
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import random
 import time
 from pathlib import Path
+from typing import Any
 
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,13 +17,18 @@ from tulou.core.errors import SettingsError
 from tulou.core.settings import CleanSettings
 from tulou.data.clean.forbidden import forbidden
 from tulou.data.clean.quality import NEEDS, QUALITY_RULES, quality
+from tulou.data.kernels.survey import survey
 from tulou.data.language import detect
 
 DEFAULT = CleanSettings()
 
 
+def judged(text: str, language: str) -> dict[str, Any]:
+    return {"text": text, "title": "", "language": language, "traits": int(survey(pa.array([text])).traits[0])}
+
+
 def verdict(text: str, settings: CleanSettings = DEFAULT) -> str | None:
-    found = quality(settings)({"text": text, "title": "", "language": detect(text)})
+    found = quality(settings)(judged(text, detect(text)))
     return found[0] if found else None
 
 
@@ -119,8 +126,8 @@ def test_digits_and_languages_are_asked_about_only_where_the_settings_say_so() -
     only_chinese = CleanSettings(languages=("zh",))
     assert verdict("Where is my parcel?", only_chinese) == "language"
     assert verdict("我的包裹在哪里", only_chinese) is None
-    judged = quality(only_chinese)({"text": "これは何ですか", "title": "", "language": "other"})
-    assert judged == ("language", "other")
+    found = quality(only_chinese)(judged("これは何ですか", "other"))
+    assert found == ("language", "other")
 
 
 @pytest.mark.parametrize(
@@ -146,7 +153,7 @@ def test_every_rule_says_what_it_waits_for() -> None:
 @given(st.text(max_size=200))
 def test_any_text_can_be_judged(text: str) -> None:
     settings = CleanSettings(max_digit_ratio=0.5, languages=("zh", "en"))
-    found = quality(settings)({"text": text, "title": "", "language": detect(text)})
+    found = quality(settings)(judged(text, detect(text)))
     assert found is None or found[0] in QUALITY_RULES
 
 

@@ -13,7 +13,7 @@ compared.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,6 +63,7 @@ def find_copies(shards: Sequence[Path], settings: CopySettings, progress: Progre
     Returns {"exact", "near", "clusters", "pairs"}.
     """
     marks = _read_marks(shards)
+    texts = _Column(shards, "text")
     count = int(marks.starts[-1])
     first = _first_of_equals(marks.digests) if settings.finds_exact else np.arange(count)
     is_first = first == np.arange(count)
@@ -71,8 +72,8 @@ def find_copies(shards: Sequence[Path], settings: CopySettings, progress: Progre
     if settings.finds_near and settings.threshold < 1:
         parents = np.arange(count)
         eligible = np.flatnonzero(is_first & marks.is_compared & (marks.shingles > 0))
-        pairs = _join_alike(shards, marks, eligible, parents, settings, progress)
-        best = _copies_of(shards, marks, roots(parents), settings)
+        pairs = _join_alike(shards, texts, marks, eligible, parents, settings, progress)
+        best = _copies_of(texts, marks, roots(parents), settings)
     is_near = is_first & (best != np.arange(count))
     kept = best[first]
     _write(shards, marks, kept, ~is_first, is_near)
@@ -103,6 +104,7 @@ def _first_of_equals(digests: NDArray[np.uint64]) -> Rows:
 
 def _join_alike(
     shards: Sequence[Path],
+    texts: _Column,
     marks: _Marks,
     eligible: Rows,
     parents: Rows,
@@ -126,8 +128,7 @@ def _join_alike(
             left, right = _worth_comparing(eligible[left], eligible[right], marks, roots(parents), settings)
             compared += len(left)
             for block in blocks(left, right, marks.lengths):
-                texts, (a, b) = _texts(shards, marks.starts, left[block], right[block])
-                is_alike = similarities(texts, a, b, settings.unit) >= settings.threshold
+                is_alike = _similarities(texts, left[block], right[block], settings.unit) >= settings.threshold
                 unite(parents, left[block][is_alike], right[block][is_alike])
             bar.advance(1)
     return compared
@@ -145,20 +146,27 @@ def _worth_comparing(left: Rows, right: Rows, marks: _Marks, root: Rows, setting
     return left[order], right[order]
 
 
-def _texts(shards: Sequence[Path], starts: Rows, left: Rows, right: Rows) -> tuple[pa.StringArray, tuple[Rows, Rows]]:
-    """The texts of all documents in the pairs, and the pairs as places in them."""
+def _similarities(texts: _Column, left: Rows, right: Rows, unit: Unit) -> NDArray[np.float64]:
     wanted = np.unique(np.concatenate([left, right]))
-    texts = pa.concat_arrays([part for _, part in _taken(shards, starts, wanted, "text")])
-    return texts, (np.searchsorted(wanted, left), np.searchsorted(wanted, right))
+    return similarities(texts.take(wanted), np.searchsorted(wanted, left), np.searchsorted(wanted, right), unit)
 
 
-def _taken(shards: Sequence[Path], starts: Rows, wanted: Rows, column: str) -> Iterator[tuple[int, pa.StringArray]]:
-    """The values of `column` in the rows `wanted` (sorted), shard by shard."""
-    edges = np.searchsorted(wanted, starts)
-    for number, shard in enumerate(shards):
-        rows = wanted[edges[number] : edges[number + 1]] - starts[number]
-        if len(rows):
-            yield number, _column(shard, column).take(pa.array(rows)).combine_chunks()
+class _Column:
+    """A column of all documents, mapped and not read, batch by batch."""
+
+    def __init__(self, shards: Sequence[Path], name: str) -> None:
+        self._batches = [batch for shard in shards for batch in _column(shard, name).chunks]
+        self._starts = np.cumsum([0, *map(len, self._batches)])
+
+    def take(self, wanted: Rows) -> pa.Array:
+        """The values in the rows `wanted`, which are sorted."""
+        edges = np.searchsorted(wanted, self._starts)
+        parts = [
+            batch.take(pa.array(wanted[first:last] - start))
+            for batch, start, first, last in zip(self._batches, self._starts, edges, edges[1:], strict=False)
+            if first < last
+        ]
+        return pa.concat_arrays(parts) if parts else pa.array([], pa.string())
 
 
 def _column(shard: Path, name: str) -> pa.ChunkedArray:
@@ -167,7 +175,7 @@ def _column(shard: Path, name: str) -> pa.ChunkedArray:
         return file.read_all().column(name)
 
 
-def _copies_of(shards: Sequence[Path], marks: _Marks, root: Rows, settings: CopySettings) -> Rows:
+def _copies_of(texts: _Column, marks: _Marks, root: Rows, settings: CopySettings) -> Rows:
     """For each document the one that stays in its place, which is itself unless it is a copy.
 
     The best of a cluster is the one with the most shingles, the first of equals. Members that hang on to it by others
@@ -187,8 +195,7 @@ def _copies_of(shards: Sequence[Path], marks: _Marks, root: Rows, settings: Copy
         unsure = np.flatnonzero(~is_head & ((sizes[root[members]] > 2) | (number > 0)))
         for block in blocks(heads[unsure], members[unsure], marks.lengths):
             rows = unsure[block]
-            texts, (a, b) = _texts(shards, marks.starts, heads[rows], members[rows])
-            is_alike[rows] = similarities(texts, a, b, settings.unit) >= settings.threshold
+            is_alike[rows] = _similarities(texts, heads[rows], members[rows], settings.unit) >= settings.threshold
         kept[members[is_alike]] = heads[is_alike]
         members = members[~is_alike]
     return kept
@@ -199,9 +206,7 @@ def _write(
 ) -> None:
     gone = np.flatnonzero(is_exact | is_near)
     wanted = np.unique(kept[gone])
-    parts = [part for _, part in _taken(shards, marks.starts, wanted, "id")]
-    ids = pa.concat_arrays(parts) if parts else pa.array([], pa.string())
-    kept_ids = ids.take(pa.array(np.searchsorted(wanted, kept[gone])))
+    kept_ids = _Column(shards, "id").take(wanted).take(pa.array(np.searchsorted(wanted, kept[gone])))
     is_other = (marks.labels[gone] != -1) & (marks.labels[gone] != marks.labels[kept[gone]])
     rules = np.where(is_near[gone], "near_copy", np.where(is_other, "other_label", "same_text"))
     edges = np.searchsorted(gone, marks.starts)

@@ -19,6 +19,7 @@ import numpy as np
 
 from tulou.core.settings import CleanSettings
 from tulou.data.clean.record import Judge
+from tulou.data.kernels.survey import Trait
 
 LONG_CHARS = 2000  # from here on a text is searched for passages that come again
 BOILERPLATE_CHARS = 600  # longer records are never nothing but page furniture
@@ -169,12 +170,12 @@ def language(settings: CleanSettings) -> Judge:
 
 def repetitive(row: dict[str, Any]) -> tuple[str, str | None] | None:
     """A stuck key, the same lines again, or in a long text the same passages again; the remark says which."""
-    text = row["text"]
-    if _may_be_stuck(text) and _STUCK.search(text):
+    text, traits = row["text"], row["traits"]
+    if traits & Trait.REPEATED and _STUCK.search(text):
         return "repetitive", "stuck"
-    if _repeats_words(text):
+    if traits & Trait.REPEATED_WORDS and _repeats_words(text):
         return "repetitive", "words"
-    if _repeats_lines(text):
+    if traits & Trait.LINES and _repeats_lines(text):
         return "repetitive", "lines"
     if len(text) >= LONG_CHARS and _repeats_passages(text):
         return "repetitive", "passages"
@@ -217,12 +218,6 @@ def _symbol_ratio(visible: str) -> float:
     if not shown:
         return 1.0
     return (len(shown) - sum(map(str.isalnum, shown))) / len(shown)
-
-
-def _may_be_stuck(text: str) -> bool:
-    """Whether twelve characters are the same or come twice, which in a run of `_RUN_CHARS` units of 1 to 4 must be."""
-    pieces = [text[start : start + 12] for start in range(0, len(text), 12)]
-    return any(piece == piece[0] * 12 or piece == after for piece, after in zip(pieces, [*pieces[1:], ""], strict=True))
 
 
 def _repeats_words(text: str) -> bool:

@@ -56,7 +56,7 @@ Informed = Callable[[str, int], tuple[str, list[str]]]
 """A rewrite that is told the traits of the text, too."""
 
 Judge = Callable[[dict[str, Any]], tuple[str, str | None] | None]
-"""A row to the rule that drops it with a remark (the kept copy's id), or None to keep it."""
+"""A row, with its traits, to the rule that drops it with a remark (the kept copy's id), or None to keep it."""
 
 Look = Callable[[pa.StringArray], Survey]
 
@@ -128,7 +128,7 @@ def judging(step: str, judge: Judge, wake: Wake = always) -> Step:
         asked = np.flatnonzero(wake(batch))
         if len(asked) == 0:
             return batch, []
-        rows = batch.select(DOCUMENT.names).take(pa.array(asked)).to_pylist()
+        rows = batch.select([*DOCUMENT.names, "traits"]).take(pa.array(asked)).to_pylist()
         is_kept = np.ones(batch.num_rows, dtype=bool)
         decisions: list[Decision] = []
         for number, row in zip(asked, rows, strict=True):

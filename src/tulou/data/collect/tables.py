@@ -15,6 +15,7 @@ import csv
 import hashlib
 import io
 import json
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -52,6 +53,9 @@ _TITLES = {
 }
 _PROSE = {"answer", "body", "content", "text", "description", "答案", "回答", "正文", "内容", "说明", "描述"}
 _TITLE_CHARS = 80
+_CHINESE_LINE_END = re.compile(
+    r"(?<=[，。！？：；、）])\s*\n\s*(?=[\u3400-\u9fff，。！？：；、（])"
+)  # no space takes its place
 _CHECKED_ROWS = 1000  # by then every column has shown itself; fail before hours of work
 _PARQUET_ROWS = 2048
 _TEXT_OR_NONE = frozenset((str, type(None)))
@@ -173,7 +177,7 @@ def _short(title: str) -> str:
     head = title[:_TITLE_CHARS].rstrip()
     if head.isprintable() and "  " not in head:  # of white space only the space is printable
         return head.rstrip()
-    return " ".join(title.split())[:_TITLE_CHARS].rstrip()
+    return " ".join(_CHINESE_LINE_END.sub("", title).split())[:_TITLE_CHARS].rstrip()
 
 
 def _told(row: Row, shape: TableShape) -> tuple[str, str]:

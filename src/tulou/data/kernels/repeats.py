@@ -22,8 +22,16 @@ def longest_repeat(items: Sequence[Any], unit: int) -> int:
 
 
 @njit(cache=True, nogil=True)
-def repeats(items, count, unit, times):  # type: ignore[no-untyped-def]
-    """Whether `longest_repeat` of the first `count` items is at least `times` units."""
+def repeats(items, count, largest_unit, times):  # type: ignore[no-untyped-def]
+    """Whether `longest_repeat` of the first `count` items is `times` units or more, for any unit up to the largest."""
+    for unit in range(1, largest_unit + 1):  # noqa: SIM110  # Numba knows no generators
+        if _repeats(items, count, unit, times):
+            return True
+    return False
+
+
+@njit(cache=True, nogil=True)
+def _repeats(items, count, unit, times):  # type: ignore[no-untyped-def]
     needed = (times - 1) * unit
     place = unit + needed - 1
     while place < count:

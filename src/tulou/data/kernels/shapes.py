@@ -97,7 +97,7 @@ def _take_out_unseen(codes, kinds, count):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _marks(codes, kinds, count):  # type: ignore[no-untyped-def]
-    """How many dots and colons; whether there are two letters and two digits, or a Han character and a letter, in a row.
+    """How many dots and colons; whether two letters and two digits, or a Han character and a letter, stand in a row.
 
     Bit 1 of a kind: Han; bit 8: a digit; bit 13: a letter.
     """

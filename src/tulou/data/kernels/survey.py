@@ -178,7 +178,7 @@ def _survey(data, offsets, kinds, traits, counts):  # type: ignore[no-untyped-de
             | (_AMPERSAND if ampersands else 0)
             | (_AT if ats else 0)
             | (_SPACING if has & c.ODD_SPACE or blanks > lines or _is_spaced(codes, found, count, lines) else 0)
-            | (_REPEATED if _is_repeated(codes, count) else 0)
+            | (_REPEATED if repeats(codes, count, 4, TIMES) else 0)
             | (_LINES if lines >= 6 else 0)
             | (_REPEATED_WORDS if spaces >= WORD_TIMES - 1 and _repeats_words_of(codes, found, count, lengths) else 0)
             | (_DIGITS if digits >= 3 else 0)
@@ -261,14 +261,6 @@ def _is_spaced(codes, found, count, lines):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _is_repeated(codes, count):  # type: ignore[no-untyped-def]
-    for unit in range(1, 5):
-        if repeats(codes, count, unit, TIMES):
-            return True
-    return False
-
-
-@njit(cache=True, nogil=True)
 def _repeats_words_of(codes, found, count, lengths):  # type: ignore[no-untyped-def]
     """Words of the same lengths come again wherever words do, and are found sooner."""
     words = 0
@@ -279,11 +271,7 @@ def _repeats_words_of(codes, found, count, lengths):  # type: ignore[no-untyped-
                 lengths[words] = i - start
                 words += 1
             start = i + 1
-    if not (
-        repeats(lengths, words, 1, WORD_TIMES)
-        or repeats(lengths, words, 2, WORD_TIMES)
-        or repeats(lengths, words, 3, WORD_TIMES)
-    ):
+    if not repeats(lengths, words, 3, WORD_TIMES):
         return False
     hashes = np.zeros(words, dtype=np.uint64)
     word = 0
@@ -292,7 +280,4 @@ def _repeats_words_of(codes, found, count, lengths):  # type: ignore[no-untyped-
             hashes[word] = (hashes[word] ^ np.uint64(codes[i] + 1)) * _WORD_FACTOR
             if i + 1 < count and found[i + 1] & _SPACE_OR_BLANK:
                 word += 1
-    for unit in range(1, 4):
-        if repeats(hashes, words, unit, WORD_TIMES):
-            return True
-    return False
+    return repeats(hashes, words, 3, WORD_TIMES)
