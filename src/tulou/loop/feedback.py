@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -22,8 +23,9 @@ from tulou.core.prompt import support_messages
 from tulou.core.settings import SensitiveAction
 from tulou.core.state import feedback, turns
 from tulou.core.types import CONVERSATION, Passage
-from tulou.data.clean.record import Rewrite
-from tulou.data.clean.sensitive import find_sensitive, kinds_to_drop, protect
+
+if TYPE_CHECKING:
+    from tulou.data.clean.record import Rewrite
 
 
 def latest_snapshot(folder: Path) -> Path | None:
@@ -45,11 +47,14 @@ def take_snapshot(
     `sensitive` says what to do with each kind of sensitive data; "tokenize" needs the project's `token_key`. Returns
     counts and the path of the snapshot that now is the newest (None while there is nothing to learn from).
     """
+    from tulou.data.clean.sensitive import find_sensitive, kinds_to_drop, protect
+
     query = sa.select(turns, feedback.c.rating, feedback.c.correction).join(feedback).order_by(feedback.c.id)
     with state.connect() as connection:
         given = list(connection.execute(query).mappings())
-    mask, unwanted = protect(sensitive, token_key), kinds_to_drop(sensitive)
-    rows = [row for turn in given if (row := _conversation(dict(turn), mask, unwanted)) is not None]
+    mask = protect(sensitive, token_key)
+    finds_unwanted = partial(find_sensitive, kinds=kinds_to_drop(sensitive))
+    rows = [row for turn in given if (row := _conversation(dict(turn), mask, finds_unwanted)) is not None]
     newest = latest_snapshot(folder)
     table = pa.Table.from_pylist(rows, schema=CONVERSATION)
     is_new = bool(rows) and (newest is None or not pq.read_table(newest).equals(table))
@@ -68,12 +73,14 @@ def take_snapshot(
     }
 
 
-def _conversation(turn: dict[str, Any], mask: Rewrite, unwanted: set[str]) -> dict[str, Any] | None:
+def _conversation(
+    turn: dict[str, Any], mask: Rewrite, finds_unwanted: Callable[[str], object]
+) -> dict[str, Any] | None:
     """A training row from an answered question; None where there is no answer worth learning, or one not to keep."""
     answer = (turn["correction"] or "").strip() or (turn["answer"] if turn["rating"] > 0 else "")
     if not answer or (turn["kind"] == "declined" and not turn["correction"]) or not turn["passages"]:
         return None
-    if find_sensitive(f"{turn['question']}\n{answer}", unwanted):
+    if finds_unwanted(f"{turn['question']}\n{answer}"):
         return None
     (question, _), (answer, _) = mask(turn["question"]), mask(answer)
     passages = [_passage(entry, turn["language"]) for entry in turn["passages"]]

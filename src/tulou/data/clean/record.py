@@ -210,6 +210,8 @@ class Redaction:
     redact: Callable[[str, int], str]  # told the traits of the text
     waits_for: Trait | None  # None: every text has to be looked at
     look: Look = survey
+    masked_in: frozenset[str] = frozenset()  # steps that see texts with everything masked already
+    masked_by: str = ""  # the step that masks them
 
     def __call__(self, texts: Sequence[str]) -> list[str]:
         shown = list(texts)
@@ -219,22 +221,34 @@ class Redaction:
             shown[row] = self.redact(shown[row], int(traits[row]))
         return shown
 
+    def is_masked(self, decision: Decision) -> bool:
+        """Whether the texts of `decision` may be shown as they are, `before` being what its step made of it."""
+        return decision.step in self.masked_in or (decision.step == self.masked_by and decision.action == "changed")
+
 
 def decision_batch(decisions: Sequence[Decision], redact: Redaction) -> pa.RecordBatch:
     """DECISION rows: the texts cut around what was changed, with no sensitive value to be read in them."""
-    cuts: dict[tuple[int, int], tuple[_Cut | None, _Cut | None]] = {}  # one pair of texts often serves several rules
+    shown: dict[tuple[int, int], tuple[str | None, str | None]] = {}  # one pair of texts often serves several rules
+    waiting: dict[tuple[int, int], tuple[_Cut | None, _Cut | None]] = {}
     for decision in decisions:
         key = id(decision.before), id(decision.after)
-        if key not in cuts:
-            cuts[key] = _cuts(decision)
-    raw = [cut for pair in cuts.values() for cut in pair if cut is not None]
-    shown = iter(redact([cut.text for cut in raw]))
-    pairs = {key: tuple(cut and cut.trimmed(next(shown)) for cut in pair) for key, pair in cuts.items()}
+        if key in shown or key in waiting:
+            continue
+        before, after = _cuts(decision)
+        if not redact.is_masked(decision):
+            waiting[key] = before, after
+        else:
+            if decision.step == redact.masked_by:
+                before = after
+            shown[key] = before and before.trimmed(before.text), after and after.trimmed(after.text)
+    masked = iter(redact([cut.text for pair in waiting.values() for cut in pair if cut is not None]))
+    for key, (before, after) in waiting.items():
+        shown[key] = before and before.trimmed(next(masked)), after and after.trimmed(next(masked))
     columns = [list(column) for column in zip(*decisions, strict=True)][:6] if decisions else [[]] * 6
-    columns.append([pairs[id(decision.before), id(decision.after)][0] for decision in decisions])
+    columns.append([shown[id(decision.before), id(decision.after)][0] for decision in decisions])
     columns.append(
         [
-            decision.after if decision.action == "dropped" else pairs[id(decision.before), id(decision.after)][1]
+            decision.after if decision.action == "dropped" else shown[id(decision.before), id(decision.after)][1]
             for decision in decisions
         ]
     )

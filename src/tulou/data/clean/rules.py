@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -103,7 +104,16 @@ def build_rules(
         ("spam", judging("spam", advertising) if is_labelled else None),
     ]
     wanted = [(name, step) for name, step in steps if step and name.partition(" ")[0] not in settings.off]
-    return Rules(wanted, Redaction(guard.redact, _traits(guard.shown_traits), look))
+    return Rules(wanted, Redaction(guard.redact, _traits(guard.shown_traits), look, **_masked(guard, wanted)))
+
+
+def _masked(guard: Guard, steps: list[tuple[str, Step]]) -> dict[str, Any]:
+    """From which step on there is nothing left to mask in what is shown."""
+    names = [name.partition(" ")[0] for name, _ in steps]
+    if "sensitive" not in names or not guard.masks_what_is_shown:
+        return {}
+    later = {*names[names.index("sensitive") + 1 :], "exact_duplicate", "near_duplicate"} - {"sensitive"}
+    return {"masked_in": frozenset(later), "masked_by": "sensitive"}
 
 
 def _traits(names: frozenset[str]) -> Trait | None:

@@ -59,6 +59,8 @@ class Guard:
         self._marks = marks({*brought, *actions})
         extra = [recogniser for recogniser in recognisers if recogniser not in _BUILT_IN]
         wanted = frozenset(kind for kind, action in actions.items() if action != "keep")
+        self.masks_what_is_shown = wanted >= MASKED_KINDS and "tokenize" not in actions.values()
+        """Whether a text that `rewrite` is done with may be shown, and tells all that was there before."""
         self._acting = [*built_in(wanted), *extra]
         self._showing = [*built_in(wanted | MASKED_KINDS), *extra]
         self._chosen: dict[tuple[bool, int], list[Recogniser]] = {}
