@@ -16,7 +16,7 @@ from tulou.data.kernels.survey import survey, survey_one
 from tulou.data.language import detect
 
 # Characters on which the rules turn, besides any character at all.
-_LETTERS = "aZ09 \t\n\r’-<&@|.,:_，。！（中国嘅錢ÀßÿカОтは한"
+_LETTERS = "aZ09 \t\n\r’-<&@＠|.,:_，。！（中国嘅錢ÀßÿカОтは한"
 _ODD = "\u0301\u0378\u200b\u3000\xa0\xad\u0085\u2028\ue000\ufffd\ufeffＡ１ﬁ"
 _ABOVE = "\U0001f600\U00020001\U0002f800\U000e0001"
 _RUNS = ["x" * 12, "ab" * 12, "1234" * 12, "\n" * 6, "  ", "\n\n\n"]

@@ -216,7 +216,7 @@ def test_listed_words_have_kinds_and_actions_of_their_own(tmp_path: Path) -> Non
     assert clean.traits == {"ALWAYS"}
 
 
-BY_DEFAULT = {"AT", "FOLDABLE", "LETTERS_DIGITS", "LONG_NUMBER"}
+BY_DEFAULT = {"AT", "LETTERS_DIGITS", "LONG_NUMBER"}
 
 
 def test_list_of_chinese_words_waits_for_chinese(tmp_path: Path) -> None:

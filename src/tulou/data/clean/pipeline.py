@@ -26,7 +26,7 @@ from tulou.data.clean.spelling import Counts
 from tulou.data.engine import Engine, InProcess
 from tulou.data.parquet import parquet_files, read_batches
 
-_SHARD_ROWS = 16384
+_SHARD_ROWS = 8192
 _SHARD_BYTES = 64 << 20
 _COMPILED_ROWS = 500  # below, compiling once takes longer than it saves
 

@@ -1,4 +1,4 @@
-"""The work on one shard, some 16,000 records of a source: the same function in every engine.
+"""The work on one shard, some 8,000 records of a source: the same function in every engine.
 
 First all steps that look at one record at a time, then fingerprints; when copies are known among all shards, the clean
 records are written out. A shard's folder appears whole or not at all, so a killed run goes on where it was.
@@ -42,7 +42,7 @@ from tulou.data.kernels.fingerprint import Unit, fingerprint, rows_per_band
 from tulou.data.kernels.survey import Count, survey
 from tulou.data.parquet import open_writer
 
-DECISIONS, SUMMARY = "decisions.parquet", "summary.json"
+DECISIONS, SUMMARY = "decisions.arrow", "summary.json"
 
 _BATCH_ROWS = 4096
 EXAMPLES_PER_RULE = 3
@@ -103,7 +103,8 @@ def prepare(shard: Shard) -> int:
     with (
         pa.OSFile(str(partial_folder / DOCUMENTS), "wb") as stream,
         pa.ipc.new_file(stream, DOCUMENT) as documents,
-        open_writer(partial_folder / DECISIONS, DECISION) as decided,
+        pa.OSFile(str(partial_folder / DECISIONS), "wb") as decisions,
+        pa.ipc.new_file(decisions, DECISION) as decided,
     ):
         for batch in _read(shard):
             tally.rows += batch.num_rows
@@ -141,7 +142,7 @@ def finish(shard: Shard) -> dict[str, Any]:
         with open_writer(shard.out / f"documents-{shard.number:05d}.parquet", DOCUMENT) as out:
             out.write_table(kept)
         with open_writer(shard.out / f"decisions-{shard.number:05d}.parquet", DECISION) as out:
-            out.write_table(pq.read_table(shard.folder / DECISIONS))
+            out.write_table(_read_arrow(shard.folder / DECISIONS))
             tally.write_decisions(out, _rules(shard).redact)
         lengths = np.histogram(pc.utf8_length(kept.column("text")).to_numpy(), LENGTH_EDGES)[0]
         languages = {row["values"]: row["counts"] for row in pc.value_counts(kept.column("language")).to_pylist()}
@@ -183,7 +184,7 @@ class Tally:
         for place, more in enumerate((rows_in, rows_out, seconds)):
             known[place] += more
 
-    def write_decisions(self, writer: pq.ParquetWriter, redact: Redaction) -> None:
+    def write_decisions(self, writer: pq.ParquetWriter | pa.RecordBatchFileWriter, redact: Redaction) -> None:
         started = time.perf_counter()
         batch = decision_batch(self.waiting, redact)
         for place, decision in enumerate(self.waiting):

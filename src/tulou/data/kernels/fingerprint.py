@@ -191,6 +191,7 @@ _M = np.uint64(_MULTIPLIER)
 _M2 = np.uint64(_SECOND)
 _SHIFT = np.uint64(29)
 _HIGH = np.uint64(32)
+_LANES = 64  # items in one step of vector code: four registers of AVX-512
 _RARE_HAN_PLANES = c.kind_of("\U00020000")
 _FAR_PLANES = c.kind_of("\U000e0000")
 
@@ -283,14 +284,20 @@ def _shingles(data, offsets, row, kinds, folded, unit):  # type: ignore[no-untyp
 
 
 @njit(cache=True, nogil=True)
-def _smallest(hashes, count, factors, offsets, signature):  # type: ignore[no-untyped-def]
-    """The smallest of each permutation; the inner loop is vector code, 16 permutations at once with AVX-512."""
-    signature[:] = np.uint32(0xFFFFFFFF)
+def _smallest(hashes, count, factors, offsets, items, signature):  # type: ignore[no-untyped-def]
+    """The smallest of each permutation. `items` has room for `_LANES` more than there are hashes.
+
+    The inner loop is vector code; the first item stands in for those that its last step lacks, and changes no minimum.
+    """
     for i in range(count):
-        item = np.uint32(hashes[i] >> _HIGH)
-        for k in range(signature.shape[0]):
-            value = np.uint32(np.uint32(item * factors[k]) + offsets[k])
-            signature[k] = min(signature[k], value)
+        items[i] = np.uint32(hashes[i] >> _HIGH)
+    padded = (count + _LANES - 1) // _LANES * _LANES
+    items[count:padded] = items[0]
+    for k in range(signature.shape[0]):
+        smallest = np.uint32(0xFFFFFFFF)
+        for i in range(padded):
+            smallest = min(smallest, np.uint32(np.uint32(items[i] * factors[k]) + offsets[k]))
+        signature[k] = smallest
 
 
 @njit(cache=True, nogil=True)
@@ -323,6 +330,7 @@ def _fingerprint(  # type: ignore[no-untyped-def]
     codes = np.empty(longest, dtype=np.uint64)
     found = np.empty(longest, dtype=np.int64)
     tokens = np.empty(2 * longest, dtype=np.uint64)
+    items = np.empty(2 * longest + _LANES, dtype=np.uint32)
     signature = np.empty(factors.shape[0], dtype=np.uint32)
     for row in range(offsets.shape[0] - 1):
         count, han = _decode(data, offsets[row], offsets[row + 1], kinds, folded, codes, found)
@@ -345,7 +353,7 @@ def _fingerprint(  # type: ignore[no-untyped-def]
         shingle_counts[row] = made
         if made == 0:
             continue
-        _smallest(tokens, made, factors, shifts, signature)
+        _smallest(tokens, made, factors, shifts, items, signature)
         for band in range(bands.shape[1]):
             value = np.uint64(0)
             for k in range(band * rows, band * rows + rows):

@@ -35,7 +35,7 @@ class Trait(IntFlag):
     FOLDABLE = 32
     ANGLE = 64  # "<"
     AMPERSAND = 128
-    AT = 256
+    AT = 256  # full-width, too
     DIGITS = 512  # three digits or more
     SPACING = 1024  # white space that may mean nothing
     REPEATED = 2048  # one unit of 1 to 4 characters twelve times in a row
@@ -103,7 +103,7 @@ def survey_one(text: str) -> tuple[int, list[int]]:
         Trait.FOLDABLE: bool(has & c.FOLDABLE),
         Trait.ANGLE: "<" in text,
         Trait.AMPERSAND: "&" in text,
-        Trait.AT: "@" in text,
+        Trait.AT: "@" in text or "＠" in text,
         Trait.DIGITS: digits >= 3,
         Trait.SPACING: _has_spacing(text, kinds),
         Trait.REPEATED: any(longest_repeat(text, unit) >= TIMES * unit for unit in (1, 2, 3, 4)),
@@ -224,7 +224,7 @@ def _signs(codes, count):  # type: ignore[no-untyped-def]
         lines += code == 10
         angles += code == 60
         ampersands += code == 38
-        ats += code == 64
+        ats += (code == 64) | (code == 0xFF20)
         pipes += code == 124
     return bits, lines, angles, ampersands, ats, pipes
 
