@@ -16,7 +16,16 @@ from tests.data.sentences import HELD_OUT_EN, HELD_OUT_ZH, TUNING_EN, TUNING_ZH,
 from tulou.core.errors import SettingsError
 from tulou.core.settings import CleanSettings
 from tulou.data.clean.forbidden import forbidden
-from tulou.data.clean.quality import NEEDS, QUALITY_RULES, quality
+from tulou.data.clean.quality import (
+    DUPLICATE_PASSAGE_SHARE,
+    NEEDS,
+    PASSAGE_CHARACTERS,
+    PASSAGE_WORDS,
+    QUALITY_RULES,
+    _repeats_passages,
+    quality,
+)
+from tulou.data.kernels.passages import may_repeat_passages
 from tulou.data.kernels.survey import survey
 from tulou.data.language import detect
 
@@ -205,3 +214,24 @@ def test_records_with_forbidden_words_are_dropped_with_the_word_as_remark(tmp_pa
 def test_an_unusable_list_of_forbidden_words_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="No such file"):
         forbidden(tmp_path / "none.txt")
+
+
+PASSAGES = st.lists(
+    st.sampled_from([*sentences(TUNING_ZH, 8), *sentences(TUNING_EN, 8), "The THE the", "第12条 a_b", "\n", "。"]),
+    min_size=1,
+    max_size=40,
+)
+
+
+@given(PASSAGES, st.integers(1, 6))
+def test_compiled_look_at_passages_misses_no_text_that_repeats_them(parts: list[str], times: int) -> None:
+    text = " ".join(parts * times)
+    may = may_repeat_passages(pa.array([text]), DUPLICATE_PASSAGE_SHARE, PASSAGE_WORDS, PASSAGE_CHARACTERS)[0]
+    assert may or not _repeats_passages(text)
+
+
+def test_compiled_look_at_passages_passes_by_texts_that_do_not() -> None:
+    unlike = "".join(chr(0x4E00 + 7 * i * i % 5003) for i in range(2500))
+    words = " ".join(f"word{i * i % 1009}" for i in range(500))
+    looked = may_repeat_passages(pa.array([unlike, words]), DUPLICATE_PASSAGE_SHARE, PASSAGE_WORDS, PASSAGE_CHARACTERS)
+    assert not looked.any()

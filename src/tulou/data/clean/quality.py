@@ -15,8 +15,6 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from tulou.core.settings import CleanSettings
 from tulou.data.clean.record import Judge
 from tulou.data.kernels.survey import Trait
@@ -40,10 +38,9 @@ _MIN_LINES = 6
 _PAGE_LINES = 20  # shorter than a page, questions may well have the same answer: half may come again
 _DUPLICATE_SHARE_OF_FEW = 0.5
 _MIN_LINE_CHARS = 10  # shorter ones ("yes", "包邮", "| - |") come again in any table
-_DUPLICATE_PASSAGE_SHARE = 0.3  # as for lines; Gopher's 0.1 for 10-grams drops price lists
-_PASSAGE_WORDS = 10  # Gopher's longest n-gram
-_PASSAGE_CHARACTERS = 16  # as many Chinese characters as ten words have
-_ODD = np.uint64(0x9E3779B97F4A7C15)
+DUPLICATE_PASSAGE_SHARE = 0.3  # as for lines; Gopher's 0.1 for 10-grams drops price lists
+PASSAGE_WORDS = 10  # Gopher's longest n-gram
+PASSAGE_CHARACTERS = 16  # as many Chinese characters as ten words have
 _RUN_CHARS = 24  # one character or short word so often in a row is a stuck key
 _STUCK = re.compile(rf"([^\W_]{{1,4}}?)\1{{{_RUN_CHARS - 1},}}")  # letters: a table's ruling line is no stuck key
 _STUCK_WORDS = 3  # so many words in a row, 24 times: "yes yes", "buy now buy now"
@@ -251,9 +248,7 @@ def _repeats_passages(text: str) -> bool:
     prose = "\n".join(line for line in text.split("\n") if "|" not in line)
     words = _WORD.findall(prose)
     is_chinese = 2 * sum(word >= "\u3400" for word in words) > len(words)
-    length = _PASSAGE_CHARACTERS if is_chinese else _PASSAGE_WORDS
-    if not _may_repeat(words, length):
-        return False
+    length = PASSAGE_CHARACTERS if is_chinese else PASSAGE_WORDS
     seen: set[int] = set()
     repeated = covered_to = 0
     for start in range(len(words) - length + 1):
@@ -262,20 +257,7 @@ def _repeats_passages(text: str) -> bool:
             repeated += start + length - max(start, covered_to)
             covered_to = start + length
         seen.add(passage)
-    return repeated > _DUPLICATE_PASSAGE_SHARE * max(len(words), 1)
-
-
-def _may_repeat(words: list[str], length: int) -> bool:
-    """Whether so many passages come again that with `length` words each they may be too many; sooner told."""
-    if len(words) <= length:
-        return False
-    hashes = np.fromiter(map(hash, words), dtype=np.int64).view(np.uint64)
-    passages = np.zeros(len(words) - length + 1, dtype=np.uint64)
-    for offset in range(length):
-        passages = passages * _ODD + hashes[offset : offset + len(passages)]
-    passages.sort()
-    again = int((passages[1:] == passages[:-1]).sum())
-    return again * length > _DUPLICATE_PASSAGE_SHARE * len(words)
+    return repeated > DUPLICATE_PASSAGE_SHARE * max(len(words), 1)
 
 
 def _is_furniture(text: str) -> bool:

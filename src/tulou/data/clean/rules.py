@@ -26,7 +26,10 @@ from tulou.data.clean.markup import strip_markup
 from tulou.data.clean.quality import (
     BOILERPLATE_CHARS,
     BOILERPLATE_HINT,
+    DUPLICATE_PASSAGE_SHARE,
     LONG_CHARS,
+    PASSAGE_CHARACTERS,
+    PASSAGE_WORDS,
     QUALITY_RULES,
     advertising,
     empty,
@@ -45,6 +48,7 @@ from tulou.data.clean.record import (
     survey_of,
 )
 from tulou.data.clean.sensitive import Guard, build_guard
+from tulou.data.kernels.passages import may_repeat_passages
 from tulou.data.kernels.survey import Count, Trait, survey
 
 WAITS_FOR = {
@@ -55,6 +59,8 @@ WAITS_FOR = {
     "space": Trait.SPACING,
 }
 """The traits without one of which a rewriting step changes nothing."""
+
+_MANY_LONG = 16  # long texts in a batch, for which loading Numba pays
 
 # Titles are names, or the first characters of the text, cut in the middle of a word.
 _SPELLING: dict[str, Callable[[str, Rewrite, Trait | None], Step]] = {
@@ -171,8 +177,17 @@ def _may_be_foreign(settings: CleanSettings, batch: pa.RecordBatch) -> Mask:
 def _may_repeat(_: CleanSettings, batch: pa.RecordBatch) -> Mask:
     seen = survey_of(batch)
     is_long = seen.counts[:, Count.CHARS] >= LONG_CHARS
+    is_plain = is_long & (seen.counts[:, Count.PIPES] == 0) & _is_in(batch.column("language"), ("zh", "en"))
+    if is_plain.sum() >= _MANY_LONG:
+        long_texts = batch.column("text").filter(pa.array(is_plain))
+        is_long[is_plain] = may_repeat_passages(long_texts, DUPLICATE_PASSAGE_SHARE, PASSAGE_WORDS, PASSAGE_CHARACTERS)
     may: Mask = is_long | ((seen.traits & np.uint32(Trait.REPEATED | Trait.REPEATED_WORDS | Trait.LINES)) != 0)
     return may
+
+
+def _is_in(column: pa.StringArray, values: tuple[str, ...]) -> Mask:
+    is_in: Mask = pc.is_in(column, pa.array(values)).to_numpy(zero_copy_only=False)
+    return is_in
 
 
 def _may_be_furniture(_: CleanSettings, batch: pa.RecordBatch) -> Mask:

@@ -203,7 +203,7 @@ def _mix(value, item, multiplier):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _decode(data, start, end, kinds, folded, codes, found):  # type: ignore[no-untyped-def]
+def decode_folded(data, start, end, kinds, folded, codes, found):  # type: ignore[no-untyped-def]
     """Folded code points into `codes`, their kinds into `found`; returns how many, and how many are Han."""
     table_size = kinds.shape[0]
     count = 0
@@ -224,7 +224,7 @@ def _decode(data, start, end, kinds, folded, codes, found):  # type: ignore[no-u
 
 
 @njit(cache=True, nogil=True)
-def _tokenise(codes, kinds, count, is_chinese, unit, tokens):  # type: ignore[no-untyped-def]
+def tokenise(codes, kinds, count, is_chinese, unit, tokens):  # type: ignore[no-untyped-def]
     """Fills `tokens`, which has room for two a character; returns how many."""
     made = 0
     word = np.uint64(0)
@@ -258,7 +258,7 @@ def _tokenise(codes, kinds, count, is_chinese, unit, tokens):  # type: ignore[no
 
 
 @njit(cache=True, nogil=True)
-def _shingle(tokens, count, size):  # type: ignore[no-untyped-def]
+def shingle(tokens, count, size):  # type: ignore[no-untyped-def]
     """Replaces each token by the hash of the shingle that starts there; returns how many shingles there are."""
     size = min(size, count)
     shingles = count - size + 1 if count > 0 else 0
@@ -276,10 +276,10 @@ def _shingles(data, offsets, row, kinds, folded, unit):  # type: ignore[no-untyp
     codes = np.empty(length, dtype=np.uint64)
     found = np.empty(length, dtype=np.int64)
     tokens = np.empty(2 * length, dtype=np.uint64)
-    count, han = _decode(data, offsets[row], offsets[row + 1], kinds, folded, codes, found)
+    count, han = decode_folded(data, offsets[row], offsets[row + 1], kinds, folded, codes, found)
     is_chinese = han * 4 > count
     size = 2 if is_chinese else (3 if unit == 0 else 5)
-    made = _shingle(tokens, _tokenise(codes, found, count, is_chinese, unit, tokens), size)
+    made = shingle(tokens, tokenise(codes, found, count, is_chinese, unit, tokens), size)
     return tokens[:made]
 
 
@@ -333,7 +333,7 @@ def _fingerprint(  # type: ignore[no-untyped-def]
     items = np.empty(2 * longest + _LANES, dtype=np.uint32)
     signature = np.empty(factors.shape[0], dtype=np.uint32)
     for row in range(offsets.shape[0] - 1):
-        count, han = _decode(data, offsets[row], offsets[row + 1], kinds, folded, codes, found)
+        count, han = decode_folded(data, offsets[row], offsets[row + 1], kinds, folded, codes, found)
         first = np.uint64(1)
         second = np.uint64(2)
         letters = 0
@@ -349,7 +349,7 @@ def _fingerprint(  # type: ignore[no-untyped-def]
         number_hashes[row] = _number_hash(codes, found, count)
         is_chinese = han * 4 > count
         size = 2 if is_chinese else (3 if unit == 0 else 5)
-        made = _shingle(tokens, _tokenise(codes, found, count, is_chinese, unit, tokens), size)
+        made = shingle(tokens, tokenise(codes, found, count, is_chinese, unit, tokens), size)
         shingle_counts[row] = made
         if made == 0:
             continue
