@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.data.sentences import HELD_OUT_EN, HELD_OUT_ZH, TUNING_EN, TUNING_ZH, sentences
 
@@ -223,6 +223,7 @@ PASSAGES = st.lists(
 )
 
 
+@settings(deadline=None)  # the loop may have to be compiled
 @given(PASSAGES, st.integers(1, 6))
 def test_compiled_look_at_passages_misses_no_text_that_repeats_them(parts: list[str], times: int) -> None:
     text = " ".join(parts * times)

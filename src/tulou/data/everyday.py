@@ -8,7 +8,7 @@ jieba's dictionary (MIT licence); it costs about 0.1 microseconds a character an
 from __future__ import annotations
 
 import unicodedata
-from functools import cache
+from functools import cache, lru_cache
 
 # The 1,500 most frequent characters, most frequent first; then those that the traditional script writes otherwise.
 _FREQUENT = (
@@ -91,6 +91,7 @@ def everyday_score(text: str) -> float:
     return sum(map(_weights().__getitem__, text))
 
 
+@lru_cache(maxsize=1 << 16)
 def is_writing(char: str) -> bool:
     """Not a control, private, or unassigned character; emoji younger than Python's tables count."""
     if char < "\x7f":

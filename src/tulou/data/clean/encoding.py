@@ -76,9 +76,12 @@ _REST = "[\x80-\xbf" + _WINDOWS_CHARS + "]"  # bytes 0x80-0xBF, which follow the
 _UTF8_RUN = re.compile(f"(?:[\xc2-\xdf]{_REST}|[\xe0-\xef]{_REST}{{2}}|[\xf0-\xf4]{_REST}{{3}})+")
 _CLOSING = frozenset("”“’‘»™…–—‰\xa0®©°.,")  # what real text has after an accented capital
 _MIN_SHARE = 0.8
+_ASCII = frozenset(map(chr, range(0x80)))
 
 
 def _utf8_from_latin(text: str) -> str:
+    if (whole := _whole_utf8(text)) is not None:
+        return whole
     runs = list(_UTF8_RUN.finditer(text))
     accepted = [_is_utf8_by_itself(text, run) for run in runs]
     if any(accepted):  # then the rest of a text that is UTF-8 all over is believed, too
@@ -89,10 +92,27 @@ def _utf8_from_latin(text: str) -> str:
     done = 0
     for run, is_utf8 in zip(runs, accepted, strict=True):
         decoded = _decoded(_bytes(run[0]), "utf-8") if is_utf8 else None
-        if decoded and all(is_writing(char) or "\x80" <= char <= "\x9f" for char in decoded):
+        if decoded and all(map(_is_writing_or_c1, decoded)):
             parts += [text[done : run.start()], decoded]
             done = run.end()
     return "".join([*parts, text[done:]])
+
+
+def _is_writing_or_c1(char: str) -> bool:
+    return "\x80" <= char <= "\x9f" or is_writing(char)
+
+
+def _whole_utf8(text: str) -> str | None:
+    """`text` decoded at once, where all of it is UTF-8 and one run proves it; the same as run by run, and sooner."""
+    try:
+        decoded = _decoded(_bytes(text), "utf-8")
+    except UnicodeEncodeError:  # a character that no byte shows as
+        return None
+    if decoded is None or not all(
+        is_writing(char) or "\x80" <= char <= "\x9f" for char in set(decoded) if char > "\x7f"
+    ):
+        return None
+    return decoded if any(_is_utf8_by_itself(text, run) for run in _UTF8_RUN.finditer(text)) else None
 
 
 def _is_utf8_by_itself(text: str, run: re.Match[str]) -> bool:
@@ -409,6 +429,11 @@ def _windows_from_latin(text: str) -> str:
 
 def _bytes(text: str) -> bytes:
     """Bytes of `text` in Windows-1252 where it has the character, else in Latin-1, as browsers read them."""
+    for encoding in ("latin-1", "cp1252"):  # many times sooner, where one of them has all characters
+        try:
+            return text.encode(encoding)
+        except UnicodeEncodeError:
+            continue
     return text.translate(_WINDOWS).encode("latin-1")
 
 

@@ -15,15 +15,15 @@ _DASHES = "\u2010\u2011\u2012\u2013\u2014\u2015\u2212\ufe58\ufe63\uff0d"
 _SPACES = "\xa0\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000"
 _FOLD = (
     {
-        code: code - 0xFEE0
+        chr(code): chr(code - 0xFEE0)
         for first, last in ((0xFF10, 0xFF19), (0xFF20, 0xFF3A), (0xFF41, 0xFF5A))
         for code in range(first, last + 1)
     }
-    | {ord(sign): narrow for sign, narrow in zip("＋．＿％＃", "+._%#", strict=True)}
-    | dict.fromkeys(map(ord, _DASHES), "-")
-    | dict.fromkeys(map(ord, _SPACES), " ")
+    | dict(zip("＋．＿％＃", "+._%#", strict=True))
+    | dict.fromkeys(_DASHES, "-")
+    | dict.fromkeys(_SPACES, " ")
 )
-_WIDE = re.compile(f"[{_DASHES}{_SPACES}{_ZERO_WIDTH}０-９＠-Ｚａ-ｚ＋．＿]")
+_WIDE = re.compile(f"[{_DASHES}{_SPACES}０-９＠-Ｚａ-ｚ＋．＿％＃]")
 
 
 @dataclass(frozen=True)
@@ -38,9 +38,9 @@ class Narrow:
 
 
 def narrow(text: str) -> Narrow:
-    if text.isascii() or not _WIDE.search(text):
+    if text.isascii():
         return Narrow(text, None)
-    folded = text.translate(_FOLD)
+    folded = _WIDE.sub(lambda char: _FOLD[char[0]], text)  # few characters of a text are wide
     if not _INVISIBLE.search(folded):
         return Narrow(folded, None)
     places = [place for place, char in enumerate(folded) if not _INVISIBLE.match(char)]
