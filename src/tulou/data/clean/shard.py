@@ -44,7 +44,7 @@ from tulou.data.parquet import open_writer
 
 DECISIONS, SUMMARY = "decisions.arrow", "summary.json"
 
-_BATCH_ROWS = 4096
+_BATCH_ROWS = 2048
 EXAMPLES_PER_RULE = 3
 SHOWN_CHARS = 160
 _PROSE_CHARS = 200  # a row of a table that is longer than this is prose and compared with others
