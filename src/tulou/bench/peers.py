@@ -31,6 +31,10 @@ class Peer:
     masks: Mapping[str, str]  # what it writes in place of a value; kinds it has no rule for are missing
 
 
+_FORMED = (
+    *("email", "ip", "phone", "id_card", "bank_card", "iban", "social_credit", "us_ssn", "passport", "license_plate"),
+)
+
 PEERS = (
     Peer(
         "data-juicer",
@@ -43,7 +47,7 @@ PEERS = (
             "bank_card": "[CARD_REDACTED]",
         },
     ),
-    Peer("datatrove", "run_datatrove.py", {"email": "[email]", "ip": "[ip]"}),
+    Peer("datatrove", "run_datatrove.py", {kind: f"[{kind}]" for kind in _FORMED}),
 )
 
 
