@@ -181,6 +181,18 @@ def _same(path: Path, lines: list[bytes], end: bytes, block_bytes: int) -> None:
         assert fast == careful
 
 
+@settings(max_examples=500, deadline=None)
+@given(
+    st.lists(
+        st.sampled_from(["好。", "\n", "  ", "，", "word", "很长的词" * 20, "x" * 79, "\u3000", "\t"]), max_size=30
+    )
+)
+def test_a_title_is_what_the_whole_text_on_one_line_begins_with(parts: list[str]) -> None:
+    text = "".join(parts).strip()
+    whole = " ".join(tables._CHINESE_LINE_END.sub("", text).split())
+    assert tables._short(text) == whole[:80].rstrip()
+
+
 def test_a_missing_column_is_told_as_early_and_in_the_same_words(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

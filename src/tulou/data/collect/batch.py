@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from tulou.core.types import DOCUMENT
 from tulou.data.collect.files import SourceFile
-from tulou.data.collect.piece import Piece
+from tulou.data.collect.piece import Columns, Piece
 from tulou.data.language import detect
 
 _BATCH_ROWS = 4096
@@ -33,30 +33,27 @@ def document_batches(
         return known[0]
 
     for group in _groups(pieces):
-        yield document_batch(group, file, source, file_hash)
+        yield document_batch(Columns(*zip(*group, strict=True)), file, source, file_hash)
 
 
-def document_batch(
-    pieces: Sequence[Piece], file: SourceFile, source: str, file_hash: Callable[[], str]
-) -> pa.RecordBatch:
-    positions, titles, texts, labels, subjects, hashes, media_types, times = zip(*pieces, strict=True)
-    count = len(pieces)
+def document_batch(pieces: Columns, file: SourceFile, source: str, file_hash: Callable[[], str]) -> pa.RecordBatch:
+    count = len(pieces.text)
     place = f"{source}\0{file.uri}\0".encode()
     sha256 = hashlib.sha256
-    text_column = _strings(texts)
+    text_column = _strings(pieces.text)
     columns = {
-        "id": _strings([sha256(place + _bytes(position)).hexdigest()[:24] for position in positions]),
+        "id": _strings([sha256(place + _bytes(position)).hexdigest()[:24] for position in pieces.position]),
         "source": pa.repeat(source, count),
         "uri": pa.repeat(file.uri, count),
-        "position": _strings(positions),
-        "media_type": _with_default(media_types, file.media_type),
-        "title": _strings(titles),
+        "position": _strings(pieces.position),
+        "media_type": _with_default(pieces.media_type, file.media_type),
+        "title": _strings(pieces.title),
         "text": text_column,
         "language": languages(text_column),
-        "label": _strings(labels),
-        "subject_id": _strings(subjects),
-        "content_hash": _with_default(hashes, None if all(hashes) else file_hash()),
-        "modified_at": _with_default(times, file.modified_at),
+        "label": _strings(pieces.label),
+        "subject_id": _strings(pieces.subject_id),
+        "content_hash": _with_default(pieces.content_hash, None if all(pieces.content_hash) else file_hash()),
+        "modified_at": _with_default(pieces.modified_at, file.modified_at),
     }
     return pa.RecordBatch.from_arrays([columns[name] for name in DOCUMENT.names], schema=DOCUMENT)
 
@@ -84,6 +81,8 @@ def _groups(pieces: Iterable[Piece]) -> Iterator[list[Piece]]:
 
 
 def _with_default(values: Sequence[str | None], default: str | None) -> pa.StringArray:
+    if default is None:
+        return _strings(values)
     return _strings([value or default for value in values]) if any(values) else pa.repeat(default, len(values))
 
 

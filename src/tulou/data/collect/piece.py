@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,6 +24,19 @@ class Piece(NamedTuple):
     content_hash: str | None = None  # of the row; None: of the whole file
     media_type: str | None = None  # where it is not the file's: an attachment's
     modified_at: str | None = None  # where the record says; None: the file's
+
+
+class Columns(NamedTuple):
+    """Pieces column by column, which many are made and written by faster."""
+
+    position: Sequence[str]
+    title: Sequence[str]
+    text: Sequence[str]
+    label: Sequence[str | None]
+    subject_id: Sequence[str | None]
+    content_hash: Sequence[str | None]
+    media_type: Sequence[str | None]
+    modified_at: Sequence[str | None]
 
 
 def file_title(path: Path) -> str:

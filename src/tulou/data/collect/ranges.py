@@ -69,10 +69,10 @@ def read_range(asked: Range) -> Part | None:
             lines = tables.lines_of(block)
             if max(map(len, lines)) > text.MAX_LINE_BYTES:
                 return None
-            pieces = tables.plain_pieces(lines, number, shape)
-            if pieces is None:
+            columns = tables.plain_columns(lines, number, shape)
+            if columns is None:
                 return None
-            writer.write(document_batch(pieces, file, source.name, lambda: ""))
+            writer.write(document_batch(columns, file, source.name, lambda: ""))
             number += len(lines)
     return Part(asked.out / "documents.parquet", number - asked.first_line)
 
@@ -108,16 +108,12 @@ def _count_lines(path: Path, start: int, end: int) -> int:
 
 
 def _blocks(asked: Range) -> Iterator[bytes]:
-    """Whole lines, a megabyte or so at a time."""
-    rest = b""
+    """Whole lines, a megabyte or so at a time; of a line beyond the limit, more than the limit."""
     with asked.file.path.open("rb") as stream:
         stream.seek(asked.start)
         left = asked.end - asked.start
-        while left > 0 and (raw := stream.read(min(_BLOCK_BYTES, left))):
-            left -= len(raw)
-            cut = raw.rfind(b"\n") + 1
-            block, rest = (rest + raw[:cut], raw[cut:]) if cut else (b"", rest + raw)
-            if block:
-                yield block
-    if rest:
-        yield rest
+        while left > 0 and (block := stream.read(min(_BLOCK_BYTES, left))):
+            if not block.endswith(b"\n"):
+                block += stream.readline(text.MAX_LINE_BYTES + 1)
+            left -= len(block)
+            yield block
