@@ -13,6 +13,7 @@ compared.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -127,9 +128,8 @@ def _join_alike(
                 waiting = ahead.submit(met, band + 1)
             left, right = _worth_comparing(eligible[left], eligible[right], marks, roots(parents), settings)
             compared += len(left)
-            for block in blocks(left, right, marks.lengths):
-                is_alike = _similarities(texts, left[block], right[block], settings.unit) >= settings.threshold
-                unite(parents, left[block][is_alike], right[block][is_alike])
+            is_alike = _are_alike(texts, left, right, marks, settings)
+            unite(parents, left[is_alike], right[is_alike])
             bar.advance(1)
     return compared
 
@@ -146,9 +146,18 @@ def _worth_comparing(left: Rows, right: Rows, marks: _Marks, root: Rows, setting
     return left[order], right[order]
 
 
-def _similarities(texts: _Column, left: Rows, right: Rows, unit: Unit) -> NDArray[np.float64]:
-    wanted = np.unique(np.concatenate([left, right]))
-    return similarities(texts.take(wanted), np.searchsorted(wanted, left), np.searchsorted(wanted, right), unit)
+def _are_alike(texts: _Column, left: Rows, right: Rows, marks: _Marks, settings: CopySettings) -> NDArray[np.bool_]:
+    """Whether each pair is at the threshold or above; on all cores, since the compiled loops hold no lock."""
+
+    def compare(block: slice) -> NDArray[np.bool_]:
+        a, b = left[block], right[block]
+        wanted = np.unique(np.concatenate([a, b]))
+        pairs = np.searchsorted(wanted, a), np.searchsorted(wanted, b)
+        return similarities(texts.take(wanted), *pairs, settings.unit) >= settings.threshold
+
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        parts = list(threads.map(compare, blocks(left, right, marks.lengths)))
+    return np.concatenate([np.empty(0, dtype=np.bool_), *parts])
 
 
 class _Column:
@@ -193,9 +202,7 @@ def _copies_of(texts: _Column, marks: _Marks, root: Rows, settings: CopySettings
         is_alike = np.ones(len(members), dtype=bool)
         # two that hang together have been compared already
         unsure = np.flatnonzero(~is_head & ((sizes[root[members]] > 2) | (number > 0)))
-        for block in blocks(heads[unsure], members[unsure], marks.lengths):
-            rows = unsure[block]
-            is_alike[rows] = _similarities(texts, heads[rows], members[rows], settings.unit) >= settings.threshold
+        is_alike[unsure] = _are_alike(texts, heads[unsure], members[unsure], marks, settings)
         kept[members[is_alike]] = heads[is_alike]
         members = members[~is_alike]
     return kept

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 Rows = NDArray[np.int64]
 
 _WINDOW = 8  # texts of a crowded band that each one is compared with, besides the first
-_BLOCK_BYTES = 64 << 20  # of texts in memory at once; their shingles take up to eight times as much
+_BLOCK_BYTES = 8 << 20  # of texts compared at once, on each core; their shingles take up to eight times as much
 
 
 def meetings(keys: NDArray[np.uint32]) -> tuple[Rows, Rows]:
