@@ -13,6 +13,8 @@ SECTIONS: dict[str, type[settings.Section]] = {
     "[[data.source]]": settings.SourceSettings,
     "[data.clean]": settings.CleanSettings,
     "[model.NAME]": settings.ModelSettings,
+    "[model.NAME.lora]": settings.LoraSettings,
+    "[model.NAME.pretrain]": settings.PretrainSettings,
     "[model.compress]": settings.CompressSettings,
     "[service]": settings.ServiceSettings,
     "[rollout]": settings.RolloutSettings,

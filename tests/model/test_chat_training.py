@@ -1,24 +1,24 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from tests.model.kills import Killed, KilledAt
 
 from tulou.core.errors import DataError, ModelError
 from tulou.core.progress import Silent
-from tulou.core.settings import CompressSettings, ModelSettings
+from tulou.core.settings import CompressSettings, ModelSettings, PretrainSettings
 from tulou.core.types import CONVERSATION
 from tulou.model.causal import IGNORED, encode_conversation, load_causal, load_chat_tokenizer
 from tulou.model.compress import compress_chat
 from tulou.model.finetune.chat import finetune_chat
-from tulou.model.pretrain import Recipe, pretrain
+from tulou.model.pretrain import pretrain
 
-TINY = Recipe(vocab_size=400, width=64, layers=2, row_tokens=32, batch_rows=8, tokens_seen=8 * 32 * 60, context=256)
-SCRATCH = ModelSettings(task="chat", base="scratch")
+TINY = PretrainSettings(vocabulary=400, width=64, layers=2, row_tokens=32, tokens=8 * 32 * 60, compare_tokenizers=())
+SCRATCH = ModelSettings(task="chat", base="scratch", max_tokens=256, batch_size=8, pretrain=TINY)
 PAIRS = [
     ("多久可以退货？", "三十天内。"),
     ("How long is delivery?", "Two days."),
@@ -45,7 +45,7 @@ def write_conversations(folder: Path, copies: int = 10) -> Path:
 
 
 def test_pretraining_lowers_the_loss_and_leaves_a_loadable_model(texts: list[str], tmp_path: Path) -> None:
-    facts = pretrain(lambda: iter(texts * 5), tmp_path / "out", tmp_path, SCRATCH, Silent(), TINY)
+    facts = pretrain(lambda: iter(texts * 5), tmp_path / "out", tmp_path, SCRATCH, Silent())
     assert facts["last_loss"] < 0.6 * facts["first_loss"]
     model, tokenizer = load_causal(tmp_path / "out"), load_chat_tokenizer(tmp_path / "out")
     assert model.config.vocab_size == len(tokenizer) == facts["vocabulary"]
@@ -54,19 +54,68 @@ def test_pretraining_lowers_the_loss_and_leaves_a_loadable_model(texts: list[str
 
 def test_pretraining_on_next_to_nothing_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="tokens of text are too few to pretrain on; 32 make one row"):
-        pretrain(lambda: iter(["ab ab"]), tmp_path / "out", tmp_path, SCRATCH, Silent(), TINY)
+        pretrain(lambda: iter(["ab ab"]), tmp_path / "out", tmp_path, SCRATCH, Silent())
 
 
-def test_a_killed_pretraining_resumes_with_the_same_losses(texts: list[str], tmp_path: Path) -> None:
-    def cut() -> Iterator[str]:
-        yield from texts * 5
+def test_a_killed_pretraining_resumes_at_its_step_with_the_same_bits(texts: list[str], tmp_path: Path) -> None:
+    from safetensors.torch import load_file
 
+    often = SCRATCH.model_copy(update={"checkpoint_steps": 7})
     for name in ("whole", "cut"):
         (tmp_path / name).mkdir()
-    whole = pretrain(cut, tmp_path / "a", tmp_path / "whole", SCRATCH, Silent(), TINY)
-    pretrain(cut, tmp_path / "b", tmp_path / "cut", SCRATCH, Silent(), TINY)  # leaves its last checkpoint
-    resumed = pretrain(cut, tmp_path / "c", tmp_path / "cut", SCRATCH, Silent(), TINY)
-    assert resumed["last_loss"] == whole["last_loss"]
+    pretrain(lambda: iter(texts * 5), tmp_path / "a", tmp_path / "whole", often, Silent())
+    with pytest.raises(Killed):
+        pretrain(lambda: iter(texts * 5), tmp_path / "b", tmp_path / "cut", often, KilledAt(33))
+    pretrain(lambda: iter(texts * 5), tmp_path / "b", tmp_path / "cut", often, Silent())
+    whole, resumed = (load_file(tmp_path / name / "model.safetensors") for name in "ab")
+    assert all(whole[name].equal(resumed[name]) for name in whole)
+
+
+def test_pretraining_goes_on_from_a_base_with_its_tokenizer(
+    causal_folder: Path, texts: list[str], tmp_path: Path
+) -> None:
+    more = ModelSettings(
+        task="chat", base="x", batch_size=8, pretrain={"tokens": 8 * 32 * 30, "row_tokens": 32, "learning_rate": 1e-3}
+    )
+    facts = pretrain(lambda: iter(texts * 200), tmp_path / "out", tmp_path, more, Silent(), base=causal_folder)
+    assert facts["vocabulary"] == len(load_chat_tokenizer(causal_folder))
+    assert facts["last_loss"] < 0.7 * facts["first_loss"]
+    assert facts["validation_loss"] < facts["first_loss"]
+    assert load_chat_tokenizer(tmp_path / "out").get_vocab() == load_chat_tokenizer(causal_folder).get_vocab()
+    assert load_causal(tmp_path / "out").config.model_type == load_causal(causal_folder).config.model_type
+
+
+def test_pretraining_tells_its_tokenizers_fertility_beside_that_of_a_base(
+    bert_folder: Path, texts: list[str], tmp_path: Path
+) -> None:
+    facts = pretrain(
+        lambda: iter(texts * 5), tmp_path / "out", tmp_path, SCRATCH, Silent(), compared={"bert": bert_folder}
+    )
+    assert facts["fertility"]["own"]["zh"]["unknown_share"] == 0
+    assert facts["fertility"]["bert"]["zh"]["unknown_share"] > 0.5
+    assert facts["fertility"]["own"]["en"]["tokens_per_word"] < facts["fertility"]["bert"]["en"]["tokens_per_word"]
+
+
+def test_packed_training_learns_what_unpacked_training_learns(causal_folder: Path, tmp_path: Path) -> None:
+    rows = write_conversations(tmp_path / "rows")
+    settings = ModelSettings(task="chat", base="x", epochs=3, batch_size=8, learning_rate=3e-3)
+    told = []
+    for packing in (False, True):
+        chosen = settings.model_copy(update={"packing": packing})
+        name = "packed" if packing else "plain"
+        told.append(finetune_chat(rows, causal_folder, tmp_path / name, tmp_path / f"{name}.s", chosen, Silent()))
+    assert [facts["packing"] for facts in told] == ["length buckets", "packed rows"]
+    assert told[0]["validation_loss"] == pytest.approx(told[1]["validation_loss"], abs=0.1)
+
+
+def test_every_answer_of_a_conversation_is_learnt(tokenizer_folder: Path) -> None:
+    tokenizer = load_chat_tokenizer(tokenizer_folder)
+    said = [("user", "退货"), ("assistant", "可以"), ("user", "Open?"), ("assistant", "Yes.")]
+    turn = encode_conversation(tokenizer, [{"role": role, "content": content} for role, content in said], "c1")
+    assert tokenizer.decode([token for token in turn.targets if token != IGNORED]) == (
+        "可以<|im_end|>\nYes.<|im_end|>\n"
+    )
+    assert turn.name == "c1"
 
 
 def test_the_loss_falls_on_the_assistants_words_only(tokenizer_folder: Path) -> None:

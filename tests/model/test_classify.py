@@ -1,17 +1,17 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
-from contextlib import contextmanager
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from tests.model.kills import Killed, KilledAt
 
-from tulou.core.errors import DataError
-from tulou.core.progress import Bar, Silent, SilentBar
+from tulou.core.errors import DataError, ModelError
+from tulou.core.progress import Silent
 from tulou.core.settings import ModelSettings
 from tulou.core.types import LABELLED
 from tulou.model.compress.encoder import export_encoder
@@ -45,32 +45,6 @@ def settings(base: Path, epochs: int = 6) -> ModelSettings:
     return ModelSettings(
         task="classify", base=str(base), source="tickets", epochs=epochs, batch_size=16, learning_rate=2e-3
     )
-
-
-class Killed(Exception):
-    pass
-
-
-class KilledAfter(Silent):
-    """Progress that ends the run after so many rows, as a kill would."""
-
-    def __init__(self, rows: int) -> None:
-        self.left = rows
-
-    def bar(self, title: str, total: float | None = None, unit: str = "") -> Any:
-        outer = self
-
-        class Fuse(SilentBar):
-            def advance(self, n: float = 1) -> None:
-                outer.left -= int(n)
-                if outer.left <= 0:
-                    raise Killed
-
-        @contextmanager
-        def bar() -> Iterator[Bar]:
-            yield Fuse()
-
-        return bar()
 
 
 def test_classifier_learns_labels_and_the_characters_its_base_did_not_know(bert_folder: Path, tmp_path: Path) -> None:
@@ -109,17 +83,18 @@ def test_a_killed_run_resumes_and_ends_with_the_same_weights(bert_folder: Path, 
     from safetensors.torch import load_file
 
     rows = write_rows(tmp_path / "rows", WORDS)
-    chosen = settings(bert_folder, 3)
+    chosen = settings(bert_folder, 3).model_copy(update={"checkpoint_steps": 5})
     for name in ("whole", "cut"):
         (tmp_path / name).mkdir()
     train_classifier(rows, tmp_path / "a", tmp_path / "whole", chosen, tmp_path, Silent())
     with pytest.raises(Killed):
-        train_classifier(rows, tmp_path / "b", tmp_path / "cut", chosen, tmp_path, KilledAfter(200))
+        train_classifier(rows, tmp_path / "b", tmp_path / "cut", chosen, tmp_path, KilledAt(14))
     assert not (tmp_path / "b").exists()
     facts = train_classifier(rows, tmp_path / "b", tmp_path / "cut", chosen, tmp_path, Silent())
-    assert len(facts["history"]) == 3
-    whole, resumed = (load_file(tmp_path / name / "head.safetensors") for name in "ab")
-    assert whole["weight"].equal(resumed["weight"])
+    assert sum("validation" in point for point in facts["history"]) == 3
+    for file in ("head.safetensors", "model.safetensors"):
+        whole, resumed = (load_file(tmp_path / name / file) for name in "ab")
+        assert all(whole[name].equal(resumed[name]) for name in whole)
 
 
 def test_one_label_is_no_task(bert_folder: Path, tmp_path: Path) -> None:
@@ -132,3 +107,50 @@ def test_rows_without_a_needed_column_are_refused_by_name(bert_folder: Path, tmp
     pq.write_table(pa.table({"id": ["1"], "text": ["x"]}), tmp_path / "labelled-0.parquet")
     with pytest.raises(DataError, match="has no column 'document_id'; it has id, text"):
         train_classifier(tmp_path, tmp_path / "out", tmp_path, settings(bert_folder), tmp_path, Silent())
+
+
+def test_rows_without_label_are_refused_by_number_and_name(bert_folder: Path, tmp_path: Path) -> None:
+    rows = write_rows(tmp_path / "rows", WORDS)
+    table = pq.read_table(rows / "labelled-0.parquet").to_pylist()
+    for row in table[1:3]:
+        row["label"] = ""
+    pq.write_table(pa.Table.from_pylist(table, schema=LABELLED), rows / "labelled-0.parquet")
+    with pytest.raises(DataError, match="2 of 120 training rows have no label, the first is '1'"):
+        train_classifier(rows, tmp_path / "out", tmp_path, settings(bert_folder), tmp_path, Silent())
+
+
+def test_without_validation_rows_the_last_weights_are_kept_and_no_accuracy_is_claimed(
+    bert_folder: Path, tmp_path: Path
+) -> None:
+    rows = write_rows(tmp_path / "rows", WORDS)
+    table = [{**row, "split": "train"} for row in pq.read_table(rows / "labelled-0.parquet").to_pylist()]
+    pq.write_table(pa.Table.from_pylist(table, schema=LABELLED), rows / "labelled-0.parquet")
+    facts = train_classifier(rows, tmp_path / "out", tmp_path, settings(bert_folder, 1), tmp_path, Silent())
+    assert (facts["validation_accuracy"], facts["best_step"]) == (None, None)
+    assert load_encoder(tmp_path / "out").head is not None
+
+
+def test_a_base_without_tokenizer_is_one_sentence(bert_folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(bert_folder, tmp_path / "mute", ignore=shutil.ignore_patterns("tokenizer*"))
+    rows = write_rows(tmp_path / "rows", WORDS)
+    with pytest.raises(ModelError, match=r"mute has no tokenizer\.json; save its fast tokenizer with"):
+        train_classifier(rows, tmp_path / "out", tmp_path, settings(tmp_path / "mute"), tmp_path, Silent())
+
+
+def test_texts_longer_than_the_base_can_place_are_refused(bert_folder: Path, tmp_path: Path) -> None:
+    rows = write_rows(tmp_path / "rows", WORDS)
+    long = settings(bert_folder).model_copy(update={"max_tokens": 65})
+    with pytest.raises(ModelError, match="max_tokens 65 is beyond the 64 positions of"):
+        train_classifier(rows, tmp_path / "out", tmp_path, long, tmp_path, Silent())
+
+
+@pytest.mark.parametrize("change", [{"accumulate": 4}, {"gradient_checkpointing": True}])
+def test_ways_to_save_memory_learn_the_same(bert_folder: Path, tmp_path: Path, change: dict[str, Any]) -> None:
+    rows = write_rows(tmp_path / "rows", WORDS)
+    made = settings(bert_folder, 2)
+    plain = train_classifier(rows, tmp_path / "a", tmp_path / "plain", made, tmp_path, Silent())
+    sparing = train_classifier(
+        rows, tmp_path / "b", tmp_path / "sparing", made.model_copy(update=change), tmp_path, Silent()
+    )
+    losses = [[point["loss"] for point in facts["history"]] for facts in (plain, sparing)]
+    assert losses[0] == pytest.approx(losses[1], abs=0.05)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import Any
 
 from tulou.bootstrap.inputs import base_digest, exam_digest, exam_texts, tables
 from tulou.bootstrap.project import Project
@@ -11,10 +12,44 @@ from tulou.core.settings import ModelSettings
 from tulou.core.stage import Stage, StageContext, Summary
 from tulou.loop.feedback import latest_snapshot, snapshot_digest
 
+# What every training is made of: its code is part of each training stage's fingerprint.
+_LOOP = (
+    *(
+        "tulou.model.loop",
+        "tulou.model.batches",
+        "tulou.model.learners",
+        "tulou.model.training",
+        "tulou.model.checkpoint",
+    ),
+    *("tulou.model.team", "tulou.model.lora", "tulou.model.base"),
+)
+
 
 def recipe(project: Project, name: str, model: ModelSettings) -> list[Stage]:
     recipes = {"classify": _classifier, "chat": _chat_model, "embed": lambda *_: []}
     return recipes[model.task](project, name, model)
+
+
+def _train(
+    owner: Project, name: str, model: ModelSettings, context: StageContext, work: Callable[..., Summary], **given: Any
+) -> Summary:
+    """Run a training recipe where the model's `engine` says, its curve going to MLflow."""
+    from tulou.model.curves import curve
+    from tulou.model.distributed import open_launch
+
+    client = owner.registry._client
+    asked = {key: model.model_dump()[key] for key in ("task", "base", "method", "seed", "engine", "sharding")}
+    with curve(client, name, context.fingerprint, {"stage": work.__name__, **asked}) as report:
+        summary = open_launch(model)(
+            work,
+            out=context.out,
+            scratch=context.scratch,
+            settings=model,
+            progress=context.progress,
+            report=report,
+            **given,
+        )
+    return {**summary, "mlflow_run": report.run_id, **({"mlflow_points_lost": report.lost} if report.lost else {})}
 
 
 def export_encoder(project: Project, name: str, model: ModelSettings) -> Stage:
@@ -55,7 +90,7 @@ def _classifier(project: Project, name: str, model: ModelSettings) -> list[Stage
         from tulou.model.finetune.classify import train_classifier
 
         examples = context.inputs[f"split.{name}"]
-        return train_classifier(examples, context.out, context.scratch, model, project.folder, context.progress)
+        return _train(project, name, model, context, train_classifier, examples=examples, project=project.folder)
 
     return [
         Stage(
@@ -74,13 +109,7 @@ def _classifier(project: Project, name: str, model: ModelSettings) -> list[Stage
             inputs=(f"split.{name}",),
             settings=model.model_dump(),
             raw=lambda: base_digest(project, model.base),
-            code=(
-                "tulou.model.finetune.classify",
-                "tulou.model.training",
-                "tulou.model.encoder",
-                "tulou.model.vocabulary",
-                "tulou.model.base",
-            ),
+            code=("tulou.model.finetune.classify", "tulou.model.encoder", "tulou.model.vocabulary", *_LOOP),
         ),
         _compress(project, name, model, trained=f"train.{name}", rows=f"split.{name}"),
     ]
@@ -97,24 +126,30 @@ def _chat_model(project: Project, name: str, model: ModelSettings) -> list[Stage
             context.inputs["passages"], exam_texts(project), context.out, model.seed, latest_snapshot(project.feedback)
         )
 
-    def pretrain_(context: StageContext) -> Summary:
-        from tulou.model.pretrain import pretrain
+    is_scratch = model.base == "scratch"
+    is_pretrained = is_scratch or model.pretrain.tokens > 0
+
+    def pretrain(context: StageContext) -> Summary:
+        from tulou.model.base import resolve_base
+        from tulou.model.pretrain import learn, prepare
 
         def texts() -> Iterator[str]:
             for stage in corpus:
                 for table in tables(context.inputs[stage], "documents-*.parquet"):
                     yield from table["text"].to_pylist()
 
-        return pretrain(texts, context.out, context.scratch, model, context.progress)
+        base = None if is_scratch else resolve_base(model.base, project.folder)
+        compared = {other: resolve_base(other, project.folder) for other in model.pretrain.compare_tokenizers}
+        material = prepare(texts, context.scratch, model, context.progress, base, compared)
+        return _train(project, name, model, context, learn, material=material, base=base)
 
     def finetune(context: StageContext) -> Summary:
         from tulou.model.base import resolve_base
         from tulou.model.finetune.chat import finetune_chat
 
-        is_scratch = model.base == "scratch"
-        base = context.inputs[f"pretrain.{name}"] if is_scratch else resolve_base(model.base, project.folder)
+        base = context.inputs[f"pretrain.{name}"] if is_pretrained else resolve_base(model.base, project.folder)
         rows = context.inputs[f"examples.{name}"]
-        return finetune_chat(rows, base, context.out, context.scratch, model, context.progress)
+        return _train(project, name, model, context, finetune_chat, examples=rows, base=base)
 
     stages = [
         Stage(
@@ -135,10 +170,11 @@ def _chat_model(project: Project, name: str, model: ModelSettings) -> list[Stage
         Stage(
             name=f"pretrain.{name}",
             title=f"Pretrain {name}",
-            run=pretrain_,
+            run=pretrain,
             inputs=corpus,
             settings=model.model_dump(),
-            code=("tulou.model.pretrain", "tulou.model.training", "tulou.model.tokenizer", "tulou.core.prompt"),
+            raw=None if is_scratch else lambda: base_digest(project, model.base),
+            code=("tulou.model.pretrain", "tulou.model.corpus", "tulou.model.tokenizer", "tulou.core.prompt", *_LOOP),
         ),
         Stage(
             name=f"finetune.{name}",
@@ -148,16 +184,13 @@ def _chat_model(project: Project, name: str, model: ModelSettings) -> list[Stage
             settings=model.model_dump(),
             raw=lambda: base_digest(project, model.base),
             code=(
-                "tulou.model.finetune.chat",
-                "tulou.model.training",
-                "tulou.model.causal",
-                "tulou.model.tokenizer",
-                "tulou.model.base",
+                *("tulou.model.finetune.chat", "tulou.model.causal", "tulou.model.packing", "tulou.model.tokenizer"),
+                *_LOOP,
             ),
         ),
         _compress(project, name, model, trained=f"finetune.{name}", rows=f"examples.{name}"),
     ]
-    if model.base == "scratch":
+    if is_pretrained:
         return stages
     return [
         replace(stage, inputs=tuple(i for i in stage.inputs if i != f"pretrain.{name}"))

@@ -134,6 +134,12 @@ class CleanSettings(Section):
         return {kind: action for kind, (_, action) in SENSITIVE_KINDS.items()} | chosen
 
 
+def known_engine(value: str) -> str:
+    if value != "local" and not re.fullmatch(r"ray://(local|[^/\s]+:\d+)", value):
+        raise ValueError("choose local, ray://local or ray://HOST:PORT")
+    return value
+
+
 class DataSettings(Section):
     engine: str = "local"  # or ray://local, ray://HOST:PORT
     workers: int = Field(0, ge=0)  # processes that clean; 0: one for each core
@@ -156,9 +162,7 @@ class DataSettings(Section):
     @field_validator("engine")
     @classmethod
     def _an_engine_we_have(cls, value: str) -> str:
-        if value != "local" and not re.fullmatch(r"ray://(local|[^/\s]+:\d+)", value):
-            raise ValueError("choose local, ray://local or ray://HOST:PORT")
-        return value
+        return known_engine(value)
 
     @model_validator(mode="after")
     def _overlap_fits(self) -> DataSettings:
@@ -177,17 +181,70 @@ class DataSettings(Section):
         return self
 
 
+class LoraSettings(Section):
+    """[model.NAME.lora], for method = "lora"."""
+
+    rank: int = Field(16, ge=1)
+    alpha: int = Field(0, ge=0)  # strength; 0: twice the rank
+    dropout: float = Field(0.0, ge=0, lt=1)
+    targets: tuple[str, ...] = ()  # names of modules; empty: every matrix in the layers, by architecture
+
+
+class PretrainSettings(Section):
+    """[model.NAME.pretrain]: the size of a model from scratch, and how much of the corpus is read."""
+
+    tokens: int = Field(0, ge=0)  # read in all; 0: 400,000 from scratch, none by a base that is trained already
+    vocabulary: int = Field(6144, ge=300)
+    width: int = Field(256, ge=16)
+    layers: int = Field(4, ge=1)
+    heads: int = Field(4, ge=1)
+    key_value_heads: int = Field(2, ge=1)
+    row_tokens: int = Field(256, ge=16)  # of a training row
+    learning_rate: float = Field(0.0, ge=0)  # 0: 3e-3 from scratch, 1e-4 from a base
+    compare_tokenizers: tuple[str, ...] = ("minilm",)  # bases whose fertility is told beside that of the model's own
+
+    @model_validator(mode="after")
+    def _heads_divide_the_width(self) -> PretrainSettings:
+        if self.width % (2 * self.heads):
+            raise ValueError(f"width {self.width} must be a multiple of 2 x heads = {2 * self.heads}")
+        if self.heads % self.key_value_heads:
+            raise ValueError(f"heads {self.heads} must be a multiple of key_value_heads {self.key_value_heads}")
+        return self
+
+
 class ModelSettings(Section):
     """One model to make. Zero or empty training values mean: the task's own default."""
 
     task: Task
     base: str = "minilm"  # "minilm", "scratch", a folder, or a Hugging Face id
-    source: str | None = None  # classify: the labelled source; chat: the knowledge source, by default every indexed one
+    # classify: the labelled source; chat: the knowledge source, by default every indexed one; embed: clicks, with the
+    # question as text and what was clicked as label
+    source: str | None = None
+    pairs: tuple[
+        Literal["passages", "feedback"], ...
+    ] = ()  # embed: where pairs to learn from come from besides `source`
+    method: Literal["full", "lora"] = "full"
+    lora: LoraSettings = LoraSettings()
+    pretrain: PretrainSettings = PretrainSettings()
+    preference: bool = False  # chat: whether corrections and thumbs teach which answer is the better one (DPO)
+    packing: bool = False  # chat: whether several conversations share a row
     epochs: int = Field(0, ge=0)
-    batch_size: int = Field(0, ge=0)
+    batch_size: int = Field(0, ge=0)  # rows that one step learns from
+    accumulate: int = Field(1, ge=1)  # parts in which a step is computed: same result, less memory
+    gradient_checkpointing: bool = False  # compute activations twice rather than keep them
     learning_rate: float = Field(0.0, ge=0)
     max_tokens: int = Field(0, ge=0)  # longest example; the context length for `scratch`
+    patience: int = Field(0, ge=0)  # validations without a better one that end training early; 0: never
+    checkpoint_steps: int = Field(0, ge=0)  # steps between two checkpoints; 0: about a minute
     seed: int = 0
+    engine: str = "local"  # or ray://local, ray://HOST:PORT
+    workers: int = Field(0, ge=0)  # processes that train under Ray; 0: one for each GPU, else two
+    sharding: Literal["ddp", "fsdp"] = "ddp"  # what several workers share
+
+    @field_validator("engine")
+    @classmethod
+    def _an_engine_we_have(cls, value: str) -> str:
+        return known_engine(value)
 
     @model_validator(mode="after")
     def _task_fits(self) -> ModelSettings:
@@ -195,7 +252,17 @@ class ModelSettings(Section):
             raise ValueError("task 'classify' needs source = the name of a [[data.source]] with a label column")
         if self.base == "scratch" and self.task != "chat":
             raise ValueError(f"base 'scratch' is for task 'chat' only, not {self.task!r}")
+        chat_only = [key for key in ("preference", "packing") if getattr(self, key) and self.task != "chat"]
+        if chat_only:
+            raise ValueError(f"{chat_only[0]} is for task 'chat' only, not {self.task!r}")
+        if self.pairs and self.task != "embed":
+            raise ValueError(f"pairs is for task 'embed' only, not {self.task!r}")
         return self
+
+    @property
+    def learns_pairs(self) -> bool:
+        """Whether a search encoder is trained, or taken as it is."""
+        return self.task == "embed" and bool(self.source or self.pairs)
 
 
 class CompressSettings(Section):
@@ -301,7 +368,7 @@ class Settings(Section):
             if model.source is not None and model.source not in sources:
                 have = ", ".join(sources) or "none"
                 raise ValueError(f"model.{name}.source {model.source!r} is no [[data.source]]; there are: {have}")
-            if model.task == "classify" and model.source and sources[model.source].label is None:
+            if model.task in ("classify", "embed") and model.source and sources[model.source].label is None:
                 raise ValueError(f"model.{name} learns from source {model.source!r}, which names no label column")
         return self
 

@@ -23,6 +23,7 @@ class Turn:
 
     ids: list[int]
     targets: list[int]
+    name: str = ""  # of the row that it was made from
 
 
 def load_causal(folder: Path) -> Any:
@@ -53,7 +54,7 @@ def load_chat_tokenizer(folder: Path) -> Any:
     return tokenizer
 
 
-def encode_conversation(tokenizer: Any, messages: Sequence[dict[str, str]]) -> Turn:
+def encode_conversation(tokenizer: Any, messages: Sequence[dict[str, str]], name: str = "") -> Turn:
     """Ids of a whole conversation, with targets on what the assistant says and on the mark that ends it.
 
     What comes before an answer is encoded by itself, as serving does, so the seam falls between the same tokens.
@@ -73,14 +74,4 @@ def encode_conversation(tokenizer: Any, messages: Sequence[dict[str, str]]) -> T
         ids += question + answer
         targets += [IGNORED] * len(question) + answer
         rendered = whole
-    return Turn(ids, targets)
-
-
-def answer_loss(model: Any, ids: Any, targets: Any) -> Any:
-    """Mean cross entropy at the answers' tokens. The logits of other positions are never computed."""
-    import torch
-
-    hidden = model.get_decoder()(input_ids=ids).last_hidden_state  # (B, T, H)
-    is_answer = targets[:, 1:] != IGNORED  # (B, T - 1): position t predicts the token at t + 1
-    logits = model.get_output_embeddings()(hidden[:, :-1][is_answer])  # (N, V)
-    return torch.nn.functional.cross_entropy(logits.float(), targets[:, 1:][is_answer])
+    return Turn(ids, targets, name)

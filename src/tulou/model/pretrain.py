@@ -1,139 +1,211 @@
-"""Pretrain a small causal language model from nothing on the business's own texts.
+"""Pretrain a causal language model on the business's own texts, from nothing or from a base that knows languages.
 
-Tokenizer, then a Qwen3-shaped transformer of a few million parameters, then next-token prediction on packed rows:
-documents one after another, cut every T tokens, no padding, attention running across the seams. A few hundred thousand
-tokens teach the words and turns of this business, not the world, and not how to reason: fine-tuning then ties its
-questions to its answers.
+From nothing: a tokenizer, then a Qwen3-shaped transformer of a few million parameters. A few hundred thousand tokens
+teach the words and turns of this business, not the world, and not how to reason: fine-tuning then ties its questions to
+its answers. From a base: its own tokenizer and weights, and a slower pace, so that it keeps what it knows. Either way
+next-token prediction on rows cut from a corpus that lies on disk, attention running across the seams.
 """
 
 from __future__ import annotations
 
 import itertools
-import random
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tulou.core.errors import ModelError
 from tulou.core.progress import Progress
 from tulou.core.prompt import support_messages
-from tulou.core.settings import ModelSettings
+from tulou.core.settings import ModelSettings, PretrainSettings
 from tulou.core.types import Language
+from tulou.model.corpus import Corpus, Rows, tokenizer_digest, write_corpus
+from tulou.model.fertility import fertility, sample_by_language
 from tulou.model.libraries import load_torch, load_transformers, quiet
 from tulou.model.tokenizer import END_OF_TEXT, train_tokenizer
+from tulou.model.vocabulary import open_tokenizer, unknown_id
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+    from tulou.model.batches import Batch
+    from tulou.model.learners import Speaker
+    from tulou.model.loop import Report, Validation
+    from tulou.model.team import Team
+    from tulou.model.training import Optimizers
 
-@dataclass(frozen=True)
-class Recipe:
-    """Sized for about a minute on two cores."""
-
-    vocab_size: int = 6144
-    width: int = 256
-    layers: int = 4
-    heads: int = 4
-    key_value_heads: int = 2
-    context: int = 1024  # longest conversation that the model can hold
-    row_tokens: int = 256  # T of a training row; shorter rows are cheaper, and rotary positions stretch in fine-tuning
-    batch_rows: int = 4  # B; small, because so short a run needs many steps more than it needs smooth ones
-    tokens_seen: int = 400_000
-    learning_rate: float = 3e-3
-
-
-CHECKPOINTS = 5  # in one run
+SCRATCH_TOKENS = 400_000  # read in all: about a minute on two cores
+SCRATCH_BATCH = 4  # rows; small, because so short a run needs many steps more than it needs smooth ones
+BASE_BATCH = 16
+SCRATCH_SPEED = 3e-3  # Muon's
+BASE_SPEED = 1e-4  # a third of what bases of this size were trained at: higher ones forget (Ibrahim et al. 2024)
+CONTEXT = 1024  # longest conversation that a model from scratch can hold
+VALIDATIONS = 10  # in one run
 PROMPT_COPIES = 50
 LANGUAGES: tuple[Language, ...] = ("zh", "en")
 
+Texts = Callable[[], Iterator[str]]
+"""The corpus, read anew at each call."""
+
+
+@dataclass(frozen=True)
+class Material:
+    """What a model is pretrained on: the corpus as ids, and the folder of the tokenizer that made them."""
+
+    corpus: Corpus
+    tokenizer: Path
+    vocabulary: int
+    fertility: dict[str, Any] = field(default_factory=dict)
+
 
 def pretrain(
-    texts: Callable[[], Iterator[str]],
+    texts: Texts,
     out: Path,
     scratch: Path,
     settings: ModelSettings,
     progress: Progress,
-    recipe: Recipe | None = None,
+    base: Path | None = None,
+    report: Report | None = None,
+    compared: Mapping[str, Path] | None = None,
 ) -> dict[str, Any]:
-    """Learn from what `texts()` yields (called anew for each pass), write model and tokenizer to `out`.
+    """Learn from `texts` and write model and tokenizer to `out`; both steps at once, in this process.
 
-    `settings.epochs` passes over the corpus, or as many as make `recipe.tokens_seen`. Raises `ModelError` where there
-    is too little text for one row.
+    Raises `ModelError` where there is too little text for one row.
     """
+    material = prepare(texts, scratch, settings, progress, base, compared)
+    return learn(material, out, scratch, settings, progress, base, report)
+
+
+def prepare(
+    texts: Texts,
+    scratch: Path,
+    settings: ModelSettings,
+    progress: Progress,
+    base: Path | None = None,
+    compared: Mapping[str, Path] | None = None,
+) -> Material:
+    """A tokenizer (the base's, or a new one) and the corpus in its ids, in `scratch`; what is there already is kept.
+
+    `compared` are folders with tokenizers whose fertility is told beside that of the model's own.
+    """
+    folder = base or scratch / "tokenizer"
+    if not (folder / "tokenizer.json").is_file():
+        with progress.bar("Learn a tokenizer") as bar:
+            size = train_tokenizer(itertools.chain(texts(), _prompt_words()), settings.pretrain.vocabulary, folder)
+            bar.note(f"{size:,} tokens")
+    tokenizer = open_tokenizer(folder)
+    end = _end_of_text(folder)
+    with progress.bar("Encode the corpus", unit="texts") as bar:
+        digest = tokenizer_digest(folder / "tokenizer.json")
+        corpus = write_corpus(_counted(texts(), bar.advance), tokenizer, end, scratch / "corpus", digest)
+        bar.note(f"{corpus.tokens:,} tokens")
+    sample = sample_by_language(texts())
+    others = {name: open_tokenizer(path) for name, path in (compared or {}).items()}
+    told = {name: fertility(other, sample, unknown_id(other)) for name, other in {"own": tokenizer, **others}.items()}
+    return Material(corpus, folder, tokenizer.get_vocab_size(with_added_tokens=True), told)
+
+
+def learn(
+    material: Material,
+    out: Path,
+    scratch: Path,
+    settings: ModelSettings,
+    progress: Progress,
+    base: Path | None = None,
+    report: Report | None = None,
+) -> dict[str, Any]:
+    """Train on prepared `material`: `pretrain.tokens` of it, or `epochs` passes, or as much as makes a minute."""
     torch = load_torch()
-    from tulou.model.training import Checkpoint, autocast, muon_and_adamw, pick_device, warm_up_then_linear
+    from tulou.model.batches import cut_steps
+    from tulou.model.causal import load_causal, load_tokenizer
+    from tulou.model.learners import Speaker
+    from tulou.model.loop import Plan, train
+    from tulou.model.lora import adapt, merge
+    from tulou.model.team import current_team
 
-    recipe = recipe or Recipe()
-    context, rows_a_step = settings.max_tokens or recipe.context, settings.batch_size or recipe.batch_rows
-    row_tokens = min(recipe.row_tokens, context)
+    corpus, wanted = material.corpus, settings.pretrain
+    context = settings.max_tokens or CONTEXT
+    length = min(wanted.row_tokens, context)
+    if corpus.tokens < length:
+        raise ModelError(f"{corpus.tokens} tokens of text are too few to pretrain on; {length} make one row")
 
-    # Tokenizer and corpus, as one long row of ids.
-    with progress.bar("Learn a tokenizer") as bar:
-        vocabulary = train_tokenizer(itertools.chain(texts(), _prompt_words()), recipe.vocab_size, out)
-        bar.note(f"{vocabulary:,} tokens")
-    corpus, characters = _corpus(texts, out)
-    if len(corpus) < row_tokens:
-        raise ModelError(f"{len(corpus)} tokens of text are too few to pretrain on; {row_tokens} make one row")
+    def build() -> Speaker:
+        torch.manual_seed(settings.seed)
+        model = load_causal(base) if base else _from_scratch(wanted, material.vocabulary, context)
+        if settings.method == "lora" and base:
+            adapt(model, settings.lora)
+        return Speaker(model)
 
-    # The model and its optimizer.
-    device = pick_device()
-    torch.manual_seed(settings.seed)
-    model = _build(recipe, vocabulary, context).to(device)
-    speed = settings.learning_rate or recipe.learning_rate
-    optimizers = muon_and_adamw(model, speed)
+    # Rows, and how many steps of them.
+    batch_size = settings.batch_size or (BASE_BATCH if base else SCRATCH_BATCH)
+    rows = Rows(corpus.tokens, length, batch_size, settings.seed)
+    tokens = wanted.tokens or (settings.epochs * corpus.tokens) or SCRATCH_TOKENS
+    steps = max(1, tokens // (batch_size * length))
+    team = current_team(settings.sharding)
+    plan = Plan(
+        steps,
+        steps * batch_size * length,
+        settings.seed,
+        validate_every=-(-steps // VALIDATIONS),
+        patience=settings.patience,
+        checkpoint_every=settings.checkpoint_steps,
+        recomputes=settings.gradient_checkpointing,
+    )
+    outcome = train(
+        build,
+        lambda learner: _optimizers(learner, settings, is_scratch=base is None),
+        cut_steps(rows.starts, lambda starts: _batch(corpus, starts, length), settings.accumulate, team),
+        plan,
+        scratch,
+        title="Pretrain",
+        validate=(lambda learner: _held_out(learner, corpus, rows, team)) if rows.held_out else None,
+        progress=progress,
+        report=report,
+        team=team,
+    )
 
-    # The loop. Rows of a step depend on its number alone, so a resumed run sees what the whole one would have seen.
-    tokens_a_step = rows_a_step * row_tokens
-    tokens_seen = settings.epochs * len(corpus) if settings.epochs else recipe.tokens_seen
-    steps = max(1, tokens_seen // tokens_a_step)
-    checkpoint = Checkpoint(scratch)
-    done = checkpoint.load(model, optimizers) or {"step": 0, "losses": []}
-    losses: list[float] = done["losses"]
-    model.train()
-    with progress.bar("Pretrain", total=steps * tokens_a_step, unit="tokens") as bar:
-        bar.advance(done["step"] * tokens_a_step)
-        for step in range(done["step"], steps):
-            rng = random.Random(f"{settings.seed}/{step}")
-            rows = [_row(corpus, row_tokens, rng) for _ in range(rows_a_step)]
-            ids = torch.tensor(rows, device=device)  # (B, T)
-            with autocast(device):
-                logits = model(input_ids=ids).logits  # (B, T, V)
-            # The token at position t is predicted from those up to t - 1.
-            loss = torch.nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1).float(), ids[:, 1:].flatten())
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimizers.step(warm_up_then_linear(step, steps))
-            losses.append(round(loss.item(), 4))
-            bar.advance(tokens_a_step)
-            bar.note(f"loss {loss.item():.2f}")
-            if (step + 1) % max(1, steps // CHECKPOINTS) == 0:
-                checkpoint.save(model, optimizers, {"step": step + 1, "losses": losses})
-
-    with quiet():
-        model.save_pretrained(out)
+    model = outcome.learner.model
+    merge(model)
+    if team.is_first:
+        with quiet():
+            model.save_pretrained(out)
+            load_tokenizer(material.tokenizer).save_pretrained(out)
+    losses = [point["loss"] for point in outcome.course.points if "loss" in point]
     return {
+        "base": settings.base,
         "parameters": model.num_parameters(),
-        "vocabulary": vocabulary,
-        "corpus_tokens": len(corpus),
-        "corpus_characters": characters,
-        "tokens_seen": steps * tokens_a_step,
-        "context": context,
+        "vocabulary": material.vocabulary,
+        "fertility": material.fertility,
+        "corpus_tokens": corpus.tokens,
+        "corpus_characters": corpus.characters,
+        "context": model.config.get_text_config().max_position_embeddings,
         "first_loss": losses[0],
-        "last_loss": round(sum(losses[-10:]) / len(losses[-10:]), 4),
+        "last_loss": losses[-1],
+        "validation_metric": "loss",
+        "validation_loss": outcome.best and outcome.best["validation"],
+        **outcome.summary(),
     }
 
 
-def _build(recipe: Recipe, vocabulary: int, context: int) -> PreTrainedModel:
+def _optimizers(learner: Speaker, settings: ModelSettings, *, is_scratch: bool) -> Optimizers:
+    from tulou.model.training import adamw, muon_and_adamw
+
+    speed = settings.pretrain.learning_rate or settings.learning_rate
+    if is_scratch:
+        return muon_and_adamw(learner, speed or SCRATCH_SPEED)
+    return adamw(learner, speed or BASE_SPEED * (10 if settings.method == "lora" else 1))
+
+
+def _from_scratch(size: PretrainSettings, vocabulary: int, context: int) -> PreTrainedModel:
     transformers = load_transformers()
     config = transformers.Qwen3Config(
         vocab_size=vocabulary,
-        hidden_size=recipe.width,
-        num_hidden_layers=recipe.layers,
-        num_attention_heads=recipe.heads,
-        num_key_value_heads=recipe.key_value_heads,
-        head_dim=recipe.width // recipe.heads,
-        intermediate_size=3 * recipe.width,
+        hidden_size=size.width,
+        num_hidden_layers=size.layers,
+        num_attention_heads=size.heads,
+        num_key_value_heads=size.key_value_heads,
+        head_dim=size.width // size.heads,
+        intermediate_size=3 * size.width,
         max_position_embeddings=context,
         tie_word_embeddings=True,
         rope_theta=10_000.0,
@@ -153,21 +225,48 @@ def _prompt_words() -> Iterator[str]:
             yield from [message.content] * PROMPT_COPIES
 
 
-def _corpus(texts: Callable[[], Iterator[str]], folder: Path) -> tuple[list[int], int]:
-    """All texts as one list of ids with <|endoftext|> between them, and how many characters they have."""
-    from tokenizers import Tokenizer
-
-    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    end = tokenizer.encode(END_OF_TEXT).ids[0]
-    ids: list[int] = []
-    characters = 0
-    for text in texts():
-        ids += [*tokenizer.encode(text).ids, end]
-        characters += len(text)
-    return ids, characters
+def _counted(texts: Iterator[str], count: Callable[[float], None]) -> Iterator[str]:
+    for text in texts:
+        count(1)
+        yield text
 
 
-def _row(corpus: list[int], length: int, rng: random.Random) -> list[int]:
-    """A random stretch of the corpus."""
-    start = rng.randrange(len(corpus) - length + 1)
-    return corpus[start : start + length]
+def _end_of_text(folder: Path) -> int:
+    """What stands between documents: the end-of-text token where there is one, else the one that ends answers."""
+    from tulou.model.causal import load_tokenizer
+
+    tokenizer = load_tokenizer(folder)
+    known = tokenizer.get_vocab().get(END_OF_TEXT, tokenizer.eos_token_id)
+    if known is None:
+        raise ModelError(f"the tokenizer in {folder} has no token that ends a text; give it an eos_token")
+    return int(known)
+
+
+def _batch(corpus: Corpus, starts: Sequence[int], length: int) -> Batch:
+    import torch
+
+    from tulou.model.batches import Batch
+    from tulou.model.training import pick_device
+
+    ids = torch.tensor([corpus.stretch(start, length) for start in starts], device=pick_device())  # (B, T)
+    names = tuple(f"corpus tokens {start}-{start + length}" for start in starts)
+    return Batch({"input_ids": ids, "targets": ids}, names, weight=ids.numel(), tokens=ids.numel())
+
+
+def _held_out(learner: Speaker, corpus: Corpus, rows: Rows, team: Team) -> Validation:
+    """Mean loss on the rows that are held out; the best is the lowest."""
+    import torch
+
+    from tulou.model.loop import Validation
+    from tulou.model.training import autocast, pick_device
+
+    total = count = 0.0
+    starts = rows.held_out
+    with torch.no_grad(), autocast(pick_device()):
+        for start in team.share(range(0, len(starts), rows.rows_a_step)):
+            chosen = starts[start : start + rows.rows_a_step]
+            total += float(learner(**_batch(corpus, chosen, rows.length).tensors)) * len(chosen)
+            count += len(chosen)
+    total, count = team.sum(total, count)
+    loss = total / count
+    return Validation(-loss, loss, {"validation_loss": round(loss, 5)})

@@ -1,21 +1,17 @@
-"""What the three training recipes share: precision, learning rate over time, length buckets, checkpoints.
+"""What training recipes share: precision, learning rate over time, length buckets, optimizers.
 
-Checkpoints are safetensors and JSON, never pickle, and replace each other in one rename, so that a killed run finds
-either the old one or the new one. It imports torch at the top: import it inside the function that needs it.
+The loop itself is in `loop.py`, its state on disk in `checkpoint.py`. It imports torch at the top: import it inside the
+function that needs it.
 """
 
 from __future__ import annotations
 
-import json
-import os
 import random
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 WARM_UP = 0.1  # of all steps; BERT fine-tuning's usual share (Devlin et al. 2019, appendix A.3)
@@ -79,6 +75,11 @@ class Optimizers:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
 
+    @property
+    def learning_rate(self) -> float:
+        """Of the first group, as of the last step."""
+        return float(self._groups()[0]["lr"])
+
     def _groups(self) -> list[dict[str, Any]]:
         return [group for optimizer in self.each for group in optimizer.param_groups]
 
@@ -99,54 +100,7 @@ def muon_and_adamw(model: nn.Module, learning_rate: float) -> Optimizers:
     )
 
 
-class Checkpoint:
-    """The newest state of one training run in `folder`, for the run that comes after a kill."""
-
-    def __init__(self, folder: Path) -> None:
-        self._tensors = folder / "checkpoint.safetensors"
-
-    def save(self, model: nn.Module, optimizers: Optimizers, facts: dict[str, Any]) -> None:
-        """Write weights, optimizer state and the JSON-able `facts` as one file."""
-        tensors = {f"model.{name}": tensor.contiguous() for name, tensor in _own_tensors(model).items()}
-        for number, optimizer in enumerate(optimizers.each):
-            for index, state in optimizer.state_dict()["state"].items():
-                for key, value in state.items():
-                    tensors[f"optimizer.{number}.{index}.{key}"] = value.clone().contiguous()
-        partial = self._tensors.with_suffix(".partial")
-        save_file(tensors, partial, metadata={"facts": json.dumps(facts)})
-        os.replace(partial, self._tensors)
-
-    def load(self, model: nn.Module, optimizers: Optimizers) -> dict[str, Any] | None:
-        """Bring `model` and `optimizers` to the saved state and return the facts; None if there is no checkpoint."""
-        if not self._tensors.is_file():
-            return None
-        saved = load_file(self._tensors)
-        weights = {name.removeprefix("model."): t for name, t in saved.items() if name.startswith("model.")}
-        model.load_state_dict(weights, strict=False)  # tied weights are saved once
-        for number, optimizer in enumerate(optimizers.each):
-            state: dict[int, dict[str, Tensor]] = {}
-            for name, tensor in saved.items():
-                if name.startswith(f"optimizer.{number}."):
-                    _, _, index, key = name.split(".", 3)
-                    state.setdefault(int(index), {})[key] = tensor
-            optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-        return _facts(self._tensors)
-
-
-def _own_tensors(model: nn.Module) -> dict[str, Tensor]:
-    """The state of `model`, each tensor once: safetensors refuses two names for one memory (tied embeddings)."""
-    seen: set[int] = set()
-    own = {}
-    for name, tensor in model.state_dict().items():
-        if tensor.data_ptr() not in seen:
-            own[name] = tensor
-            seen.add(tensor.data_ptr())
-    return own
-
-
-def _facts(path: Path) -> dict[str, Any]:
-    from safetensors import safe_open
-
-    with safe_open(path, framework="pt") as file:
-        facts: dict[str, Any] = json.loads(file.metadata()["facts"])
-    return facts
+def adamw(model: nn.Module, learning_rate: float, weight_decay: float = 0.01) -> Optimizers:
+    """For a model that was trained before: whatever of it is not frozen."""
+    learnt = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    return Optimizers(torch.optim.AdamW(learnt, lr=learning_rate, weight_decay=weight_decay, fused=True))
