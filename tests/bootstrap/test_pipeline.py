@@ -124,3 +124,29 @@ def test_an_exam_without_off_topic_questions_is_one(project: Project, monkeypatc
     monkeypatch.setattr(assistant, "local_apps", nobody)
     score = asyncio.run(assistant.exam(project, Silent()))
     assert (score["questions"], score["off_topic"]) == (0, 0)
+
+
+def test_each_way_to_train_is_a_stage_before_what_needs_it(project: Project) -> None:
+    (project.folder / "tulou.toml").write_text(
+        SETTINGS
+        + """
+preference = true
+
+[model.writer]
+task = "chat"
+base = "bases/qwen"
+pretrain = { tokens = 1000 }
+
+[model.finder]
+task = "embed"
+source = "tickets"
+pairs = ["passages", "feedback"]
+"""
+    )
+    stages = {stage.name: stage for stage in build_pipeline(Project.open(project.folder)).stages}
+    assert stages["prefer.assistant"].inputs == ("finetune.assistant",)
+    assert stages["compress.assistant"].inputs[0] == "prefer.assistant"
+    assert "pretrain.writer" in stages["finetune.writer"].inputs
+    assert stages["pairs.finder"].inputs == ("passages", "clean.tickets")
+    assert stages["compress.finder"].inputs == ("train.finder",)
+    assert list(stages).index("compress.finder") < list(stages).index("index")

@@ -9,7 +9,7 @@ from sqlalchemy.engine import Engine
 from tulou.core.errors import DataError
 from tulou.core.settings import SensitiveAction
 from tulou.core.state import conversations, feedback, open_state, turns
-from tulou.loop.feedback import latest_snapshot, snapshot_digest, take_snapshot
+from tulou.loop.feedback import latest_snapshot, preferences_of, snapshot_digest, take_snapshot
 from tulou.loop.trace import trace_answer
 
 PASSAGE = {
@@ -65,6 +65,22 @@ def test_thumbs_up_and_corrections_become_conversations_and_thumbs_down_do_not(s
     rows = pq.read_table(said["snapshot"]).to_pylist()
     assert [row["messages"][-1]["content"] for row in rows] == ["14 days.", "Fourteen days from delivery."]
     assert "You have 14 days." in rows[0]["messages"][1]["content"]
+
+
+def test_corrections_and_thumbs_say_which_answer_is_the_better_one(state: Engine, tmp_path: Path) -> None:
+    rate(state, "corrected", -1, correction="Fourteen days from delivery.")
+    rate(state, "up", 1)
+    rate(state, "same", -1)  # the very answer that another person liked
+    with state.begin() as connection:
+        connection.execute(sa.update(turns).where(turns.c.id == "up").values(answer="Two weeks.", question="how LONG"))
+    said = take_snapshot(state, tmp_path / "feedback", MASK)
+    rows = pq.read_table(preferences_of(Path(said["snapshot"]))).to_pylist()
+    assert said["preferences"] == len(rows) == 2
+    assert [(row["chosen"], row["rejected"]) for row in rows] == [
+        ("Fourteen days from delivery.", "14 days."),
+        ("Two weeks.", "14 days."),
+    ]
+    assert [message["role"] for message in rows[0]["messages"]] == ["system", "user"]
 
 
 def test_a_snapshot_is_only_made_when_something_was_said(state: Engine, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,13 @@ def tables(folder: Path, pattern: str) -> Iterator[pa.Table]:
         with pq.ParquetFile(path) as file:
             for batch in file.iter_batches():
                 yield pa.Table.from_batches([batch])
+
+
+def read_splits(path: Path) -> dict[str, int]:
+    """How many rows of each split a Parquet file has."""
+    import pyarrow.parquet as pq
+
+    return dict(Counter(pq.read_table(path, columns=["split"]).column("split").to_pylist()))
 
 
 def exam_texts(project: Project) -> list[str]:

@@ -1,16 +1,17 @@
-"""The stages of the model storey, for each model: split, examples, pretrain, train, compress, register."""
+"""The stages of the model storey, for each model: its rows, pretraining, training, preferences, compress, register."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from tulou.bootstrap.inputs import base_digest, exam_digest, exam_texts, tables
+from tulou.bootstrap.inputs import base_digest, exam_digest, exam_texts, read_splits, tables
 from tulou.bootstrap.project import Project
 from tulou.core.settings import ModelSettings
-from tulou.core.stage import Stage, StageContext, Summary
-from tulou.loop.feedback import latest_snapshot, snapshot_digest
+from tulou.core.stage import MANIFEST, Stage, StageContext, Summary
+from tulou.loop.feedback import latest_snapshot, preferences_of, snapshot_digest
 
 # What every training is made of: its code is part of each training stage's fingerprint.
 _LOOP = (
@@ -52,12 +53,62 @@ def _train(
     return {**summary, "mlflow_run": report.run_id, **({"mlflow_points_lost": report.lost} if report.lost else {})}
 
 
-def export_encoder(project: Project, name: str, model: ModelSettings) -> Stage:
+def encoder(project: Project, name: str, model: ModelSettings) -> list[Stage]:
+    """A search encoder, ready before the index: trained where it has pairs to learn from, else taken as it is."""
+    if not model.learns_pairs:
+        return [_export_encoder(project, name, model)]
+    clicks = f"clean.{model.source}" if model.source else None
+
+    def pairs(context: StageContext) -> Summary:
+        from tulou.data.search.hybrid import embedded_text
+        from tulou.model.pairs import search_pairs
+
+        return search_pairs(
+            context.inputs["passages"],
+            exam_texts(project),
+            context.out,
+            model.seed,
+            embedded_text,
+            makes_questions="passages" in model.pairs,
+            clicks=context.inputs[clicks] if clicks else None,
+            feedback=latest_snapshot(project.feedback) if "feedback" in model.pairs else None,
+        )
+
+    def train(context: StageContext) -> Summary:
+        from tulou.model.finetune.embed import train_encoder
+
+        rows = context.inputs[f"pairs.{name}"]
+        return _train(project, name, model, context, train_encoder, pairs=rows, project=project.folder)
+
+    return [
+        Stage(
+            name=f"pairs.{name}",
+            title=f"Pair questions and passages for {name}",
+            run=pairs,
+            inputs=("passages", *([clicks] if clicks else [])),
+            settings={"seed": model.seed, "pairs": model.pairs},
+            raw=lambda: exam_digest(project) + (snapshot_digest(project.feedback) if "feedback" in model.pairs else ""),
+            code=("tulou.model.pairs", "tulou.model.dataset", "tulou.model.questions", "tulou.data.search.hybrid"),
+        ),
+        Stage(
+            name=f"train.{name}",
+            title=f"Train {name}",
+            run=train,
+            inputs=(f"pairs.{name}",),
+            settings=model.model_dump(),
+            raw=lambda: base_digest(project, model.base),
+            code=("tulou.model.finetune.embed", "tulou.model.encoder", "tulou.model.vocabulary", *_LOOP),
+        ),
+        _export_encoder(project, name, model, trained=f"train.{name}"),
+    ]
+
+
+def _export_encoder(project: Project, name: str, model: ModelSettings, trained: str | None = None) -> Stage:
     def run(context: StageContext) -> Summary:
         from tulou.model.base import resolve_base
         from tulou.model.compress import export_encoder
 
-        folder = resolve_base(model.base, project.folder)
+        folder = context.inputs[trained] if trained else resolve_base(model.base, project.folder)
         made = context.out / "fp32"
         manifest = export_encoder(folder, made, "fp32", name=name, base=model.base, fingerprint=context.fingerprint)
         return {"dimensions": manifest.dimensions, "table": [], "chosen": "fp32", "reason": "nothing was compressed"}
@@ -66,6 +117,7 @@ def export_encoder(project: Project, name: str, model: ModelSettings) -> Stage:
         name=f"compress.{name}",
         title=f"Export {name}",
         run=run,
+        inputs=(trained,) if trained else (),
         settings=model.model_dump(),
         raw=lambda: base_digest(project, model.base),
         code=(
@@ -188,7 +240,14 @@ def _chat_model(project: Project, name: str, model: ModelSettings) -> list[Stage
                 *_LOOP,
             ),
         ),
-        _compress(project, name, model, trained=f"finetune.{name}", rows=f"examples.{name}"),
+        *([_prefer(project, name, model)] if model.preference else []),
+        _compress(
+            project,
+            name,
+            model,
+            trained=f"prefer.{name}" if model.preference else f"finetune.{name}",
+            rows=f"examples.{name}",
+        ),
     ]
     if is_pretrained:
         return stages
@@ -197,6 +256,29 @@ def _chat_model(project: Project, name: str, model: ModelSettings) -> list[Stage
         for stage in stages
         if stage.name != f"pretrain.{name}"
     ]
+
+
+def _prefer(project: Project, name: str, model: ModelSettings) -> Stage:
+    def run(context: StageContext) -> Summary:
+        from tulou.model.finetune.prefer import train_preferences
+
+        base, snapshot = context.inputs[f"finetune.{name}"], latest_snapshot(project.feedback)
+        preferences = preferences_of(snapshot) if snapshot else None
+        given = read_splits(preferences) if preferences and preferences.exists() else {}
+        if not given.get("train"):
+            shutil.copytree(base, context.out, dirs_exist_ok=True, ignore=shutil.ignore_patterns(MANIFEST))
+            return {"pairs": given, "skipped": "no correction and no pair of thumbs to learn from yet"}
+        return _train(project, name, model, context, train_preferences, preferences=preferences, base=base)
+
+    return Stage(
+        name=f"prefer.{name}",
+        title=f"Teach {name} what people prefer",
+        run=run,
+        inputs=(f"finetune.{name}",),
+        settings=model.model_dump(),
+        raw=lambda: snapshot_digest(project.feedback),
+        code=("tulou.model.finetune.prefer", "tulou.model.causal", "tulou.model.packing", *_LOOP),
+    )
 
 
 def _compress(project: Project, name: str, model: ModelSettings, trained: str, rows: str) -> Stage:

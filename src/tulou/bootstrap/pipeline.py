@@ -7,7 +7,7 @@ import hashlib
 
 from tulou.bootstrap.data_stages import affinity, clean, collect, index, passages, report, store
 from tulou.bootstrap.inputs import exam_digest
-from tulou.bootstrap.model_stages import export_encoder, recipe, register
+from tulou.bootstrap.model_stages import encoder, recipe, register
 from tulou.bootstrap.project import Project
 from tulou.core.errors import SettingsError
 from tulou.core.stage import Pipeline, Stage, StageContext, Summary
@@ -23,7 +23,7 @@ def build_pipeline(project: Project) -> Pipeline:
         store(project),
         report(project),
         passages(project),
-        *(export_encoder(project, name, model) for name, model in models.items() if model.task == "embed"),
+        *(stage for name, model in models.items() if model.task == "embed" for stage in encoder(project, name, model)),
         index(project),
         *(stage for name, model in models.items() for stage in recipe(project, name, model)),
         *affinity(project),

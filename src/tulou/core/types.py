@@ -92,6 +92,30 @@ CONVERSATION = pa.schema(
     ]
 )
 
+# Two answers to one prompt, of which people liked `chosen` better.
+PREFERENCE = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("messages", pa.list_(MESSAGE), nullable=False),  # the prompt
+        pa.field("chosen", pa.string(), nullable=False),
+        pa.field("rejected", pa.string(), nullable=False),
+        pa.field("language", pa.string(), nullable=False),
+        pa.field("split", pa.string(), nullable=False),
+    ]
+)
+
+# A question and a passage that answers it, for a search encoder.
+PAIR = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("document_id", pa.string(), nullable=False),
+        pa.field("question", pa.string(), nullable=False),
+        pa.field("passage", pa.string(), nullable=False),  # as the index embeds it
+        pa.field("language", pa.string(), nullable=False),
+        pa.field("split", pa.string(), nullable=False),
+    ]
+)
+
 
 @dataclass(frozen=True)
 class Message:

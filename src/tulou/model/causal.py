@@ -25,6 +25,13 @@ class Turn:
     targets: list[int]
     name: str = ""  # of the row that it was made from
 
+    def last_answer(self) -> Turn:
+        """The same conversation with targets on its last answer only."""
+        start = len(self.targets)
+        while start and self.targets[start - 1] != IGNORED:
+            start -= 1
+        return Turn(self.ids, [IGNORED] * start + self.targets[start:], self.name)
+
 
 def load_causal(folder: Path) -> Any:
     """The causal language model in `folder`, FP32, in evaluation mode."""

@@ -71,7 +71,7 @@ def chat_examples(
     counts: Counter[str] = Counter()
     rows = []
     for row, kind in _rows(known, rng):
-        if _resembles_exam(question_in(row["messages"][1]["content"]), exam):
+        if resembles_exam(question_in(row["messages"][1]["content"]), exam):
             counts["removed_like_exam"] += 1
             continue
         rows.append((row, kind))
@@ -83,7 +83,7 @@ def chat_examples(
     if not conversations:
         raise DataError(f"{len(known)} passages give no question to learn from; add documents with whole sentences")
     for row in read_rows(feedback, CONVERSATION) if feedback else ():
-        if _resembles_exam(question_in(row["messages"][-2]["content"]), exam):
+        if resembles_exam(question_in(row["messages"][-2]["content"]), exam):
             counts["removed_like_exam"] += 1
         else:
             conversations.append(row)
@@ -152,21 +152,21 @@ def _row(key: str, question: str, context: Sequence[Passage], answer: str, about
         "document_id": about.document_id,
         "messages": [{"role": role, "content": content} for role, content in said],
         "language": about.language,
-        "split": "validation" if _share(f"{key}/{question}") < VALIDATION_SHARE else "train",
+        "split": "validation" if share_of(f"{key}/{question}") < VALIDATION_SHARE else "train",
     }
 
 
-def _share(key: str) -> float:
+def share_of(key: str) -> float:
     """A number in 0..1 that depends on `key` alone."""
     return int(hashlib.sha256(key.encode()).hexdigest()[:8], 16) / 0x1_0000_0000
 
 
-def _resembles_exam(question: str, exam: Sequence[str]) -> bool:
-    pairs = _pairs(question)
-    return any(_jaccard(pairs, _pairs(asked)) >= EXAM_SIMILARITY for asked in exam)
+def resembles_exam(question: str, exam: Sequence[str]) -> bool:
+    pairs = character_pairs(question)
+    return any(_jaccard(pairs, character_pairs(asked)) >= EXAM_SIMILARITY for asked in exam)
 
 
-def _pairs(text: str) -> frozenset[str]:
+def character_pairs(text: str) -> frozenset[str]:
     bare = re.sub(r"\W+", "", text.casefold())
     return frozenset(bare[i : i + 2] for i in range(max(1, len(bare) - 1)))
 

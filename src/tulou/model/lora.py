@@ -13,6 +13,7 @@ from typing import Any
 from tulou.core.errors import ModelError
 from tulou.core.extras import load_extra
 from tulou.core.settings import LoraSettings
+from tulou.model.libraries import quiet
 
 # Every matrix inside the layers: attention alone learns less (Schulman et al. 2025, "LoRA Without Regret").
 _DECODER = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
@@ -42,7 +43,8 @@ def adapt(model: Any, settings: LoraSettings, new_tokens: Sequence[int] = ()) ->
         trainable_token_indices={embeddings.rpartition(".")[2]: list(new_tokens)} if new_tokens else None,
     )
     try:
-        peft.get_peft_model(model, config)
+        with quiet():  # it asks transformers by names that are going away
+            peft.get_peft_model(model, config)
     except ValueError as err:
         raise ModelError(f"lora.targets {targets} do not fit a model of type {model_type!r}: {err}") from err
 
@@ -54,23 +56,19 @@ def merge(model: Any) -> None:
     from peft.tuners.tuners_utils import BaseTunerLayer
     from peft.utils.other import AuxiliaryTrainingWrapper
 
+    merged: list[str] = []
     for name, module in list(model.named_modules()):
+        if any(name.startswith(f"{outer}.") for outer in merged):
+            continue
         if isinstance(module, AuxiliaryTrainingWrapper):  # embeddings of which some rows were learnt
             plain = module.unload_and_optionally_merge_module(merge=True, safe_merge=False, adapter_names=None)
-        elif isinstance(module, BaseTunerLayer) and not _is_inside_wrapper(model, name):
+        elif isinstance(module, BaseTunerLayer):
             module.merge()
             plain = module.get_base_layer()
         else:
             continue
         parent, _, leaf = name.rpartition(".")
         setattr(model.get_submodule(parent), leaf, plain)
+        merged.append(name)
     del model.peft_config
     model.requires_grad_(True)
-
-
-def _is_inside_wrapper(model: Any, name: str) -> bool:
-    from peft.utils.other import AuxiliaryTrainingWrapper
-
-    parts = name.split(".")
-    ancestors = (model.get_submodule(".".join(parts[:length])) for length in range(1, len(parts)))
-    return any(isinstance(ancestor, AuxiliaryTrainingWrapper) for ancestor in ancestors)
