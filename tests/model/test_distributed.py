@@ -64,11 +64,12 @@ def test_two_workers_learn_what_one_learns(bert_folder: Path, tmp_path: Path, sh
     assert (one - other).abs().max() < 0.05
 
 
+@pytest.mark.parametrize("sharding", ["ddp", "fsdp"])
 def test_a_worker_killed_in_mid_run_costs_only_the_steps_since_the_checkpoint(
-    bert_folder: Path, tmp_path: Path
+    bert_folder: Path, tmp_path: Path, sharding: str
 ) -> None:
     rows = write_rows(tmp_path / "rows", WORDS)
-    chosen = settings(bert_folder, 12).model_copy(update={"checkpoint_steps": 4})
+    chosen = settings(bert_folder, 12).model_copy(update={"checkpoint_steps": 4, "sharding": sharding})
     launch(bert_folder, rows, tmp_path / "whole", chosen)
     checkpoint = tmp_path / "cut" / "scratch" / "checkpoint.safetensors"
     killed: list[int] = []
