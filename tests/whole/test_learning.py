@@ -40,3 +40,15 @@ def test_a_project_learns_in_every_way(tulou: Tulou, tmp_path: Path) -> None:
     summary = json.loads(ran.stdout)["stages"][-1]["summary"]
     assert summary["mrr"] is None or summary["mrr"] >= summary["base_mrr"]
     assert summary["mlflow_run"]
+
+
+@pytest.mark.slow
+def test_a_project_trains_under_ray(tulou: Tulou, tmp_path: Path) -> None:
+    shop = write_shop(tmp_path / "shop")
+    asked = 'base = "scratch"\nengine = "ray://local"\nworkers = 2\npretrain = { tokens = 8192, row_tokens = 64 }'
+    (shop / "tulou.toml").write_text(PROJECT.replace('base = "scratch"', asked), encoding="utf-8")
+    ran = tulou("run", "--until", "finetune.assistant", "--json", "--project", str(shop))
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    made = {stage["name"]: stage["summary"] for stage in json.loads(ran.stdout)["stages"]}
+    assert made["pretrain.assistant"]["workers"] == made["finetune.assistant"]["workers"] == 2
+    assert made["finetune.assistant"]["mlflow_run"]
