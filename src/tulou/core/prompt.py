@@ -7,6 +7,7 @@ English alike, and needs no tokenizer here.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from tulou.core.sentences import sentence_ends
@@ -48,6 +49,16 @@ def question_in(prompt: str) -> str:
     """The question that `support_messages` put at the end of its user message."""
     last = prompt.rsplit("\n", 1)[-1]
     return next((last.removeprefix(f"{word}: ") for word in _QUESTION.values() if last.startswith(f"{word}: ")), last)
+
+
+def passages_in(prompt: str) -> list[str]:
+    """The entries that `support_messages` put before the question, each as one text with its heading in brackets."""
+    context, _, _ = prompt.rpartition("\n\n")
+    head, _, body = context.partition("\n")
+    if head.rstrip(":") not in _CONTEXT.values():
+        return []
+    entries = re.split(r"\n(?=\[)", body)
+    return [entry for entry in entries if entry.strip()]
 
 
 def is_no_answer(text: str) -> bool:
