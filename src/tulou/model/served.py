@@ -78,9 +78,25 @@ class ServedWriter:
         """The answer to `messages`; `is_exact` writes on past its end until `max_tokens`, for timing."""
         self._config.max_new_tokens = max_tokens
         self._config.ignore_eos = is_exact
-        prompt = self._pipeline.get_tokenizer().apply_chat_template(list(messages), True)
         self._config.apply_chat_template = False
-        return str(self._pipeline.generate(prompt, self._config))
+        return str(self._pipeline.generate(self.render(messages), self._config))
+
+    def render(self, messages: Sequence[dict[str, str]]) -> str:
+        """The prompt that the folder's chat template makes of `messages`."""
+        return str(self._pipeline.get_tokenizer().apply_chat_template(list(messages), True))
+
+    def encode(self, prompt: str) -> list[int]:
+        ids: list[int] = (
+            self._pipeline.get_tokenizer().encode(prompt, add_special_tokens=False).input_ids.data[0].tolist()
+        )
+        return ids
+
+    def tokens(self, ids: Sequence[int], max_tokens: int) -> list[int]:
+        """What is written behind `ids`, as tokens."""
+        self._config.max_new_tokens = max_tokens
+        self._config.ignore_eos = False
+        given = load_openvino().Tensor(np.array([ids], np.int64))  # (1, T)
+        return [int(token) for token in self._pipeline.generate(given, self._config).tokens[0]]
 
 
 def _compile(folder: Path, details: dict[str, Any], threads: int) -> Any:

@@ -97,7 +97,7 @@ def exposure(
 
     `losses(canary, secrets)` is the model's loss on the canary's text with each of the secrets.
     """
-    found = []
+    found: list[dict[str, Any]] = []
     for canary in canaries:
         secrets = list(secrets_of(canary))
         given = list(losses(canary, secrets))
