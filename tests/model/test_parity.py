@@ -49,8 +49,8 @@ def engine_of(folder: Path) -> Any:
 def test_an_exported_classifier_is_the_one_that_was_trained(
     classifier: Path, tmp_path: Path, precision: Precision
 ) -> None:
-    export_encoder(classifier, tmp_path / "served", precision, PROBES)
-    verdict = compare_encoder(classifier, tmp_path / "served", PROBES, engine_of(tmp_path / "served"))
+    export_encoder(classifier, tmp_path / precision, precision, PROBES)
+    verdict = compare_encoder(classifier, tmp_path / precision, PROBES, engine_of(tmp_path / precision))
     assert verdict.difference is None
     assert require_parity("m", [verdict])[0]["precision"] == precision
     assert verdict.figures["mean_cosine"] > 0.9
@@ -60,10 +60,8 @@ def test_an_exported_classifier_is_the_one_that_was_trained(
 
 
 def test_an_embedder_is_compared_by_its_vectors(bert_folder: Path, tmp_path: Path) -> None:
-    export_encoder(bert_folder, tmp_path / "served")
-    assert (
-        compare_encoder(bert_folder, tmp_path / "served", PROBES[:1], engine_of(tmp_path / "served")).difference is None
-    )
+    export_encoder(bert_folder, tmp_path / "fp32")
+    assert compare_encoder(bert_folder, tmp_path / "fp32", PROBES[:1], engine_of(tmp_path / "fp32")).difference is None
 
 
 def test_other_weights_are_found_and_named(classifier: Path, tmp_path: Path) -> None:
@@ -72,8 +70,8 @@ def test_other_weights_are_found_and_named(classifier: Path, tmp_path: Path) -> 
     other = shutil.copytree(classifier, tmp_path / "other")
     head = load_file(other / "head.safetensors")
     save_file({**head, "bias": head["bias"] + 0.5}, other / "head.safetensors")
-    export_encoder(other, tmp_path / "served")
-    verdict = compare_encoder(classifier, tmp_path / "served", PROBES, engine_of(tmp_path / "served"))
+    export_encoder(other, tmp_path / "fp32")
+    verdict = compare_encoder(classifier, tmp_path / "fp32", PROBES, engine_of(tmp_path / "fp32"))
     assert verdict.difference is not None
     assert "differ by" in verdict.difference
     with pytest.raises(ModelError, match="'intents' is not registered: the served fp32 model differs"):
@@ -81,21 +79,21 @@ def test_other_weights_are_found_and_named(classifier: Path, tmp_path: Path) -> 
 
 
 def test_an_engine_that_says_another_label_is_found(classifier: Path, tmp_path: Path) -> None:
-    export_encoder(classifier, tmp_path / "served")
-    turned = engine_of(tmp_path / "served")
-    verdict = compare_encoder(classifier, tmp_path / "served", PROBES, lambda texts: turned(texts)[:, ::-1])
+    export_encoder(classifier, tmp_path / "fp32")
+    turned = engine_of(tmp_path / "fp32")
+    verdict = compare_encoder(classifier, tmp_path / "fp32", PROBES, lambda texts: turned(texts)[:, ::-1])
     assert verdict.difference is not None
     assert "when served" in verdict.difference
 
 
 def test_another_tokenizer_is_found_before_anything_is_computed(classifier: Path, tmp_path: Path) -> None:
-    export_encoder(classifier, tmp_path / "served")
-    path = tmp_path / "served" / "tokenizer.json"
+    export_encoder(classifier, tmp_path / "fp32")
+    path = tmp_path / "fp32" / "tokenizer.json"
     tokenizer = json.loads(path.read_text())
     vocabulary = tokenizer["model"]["vocab"]
     vocabulary["w"], vocabulary["z"] = vocabulary["z"], vocabulary["w"]
     path.write_text(json.dumps(tokenizer))
-    verdict = compare_encoder(classifier, tmp_path / "served", PROBES, engine_of(tmp_path / "served"))
+    verdict = compare_encoder(classifier, tmp_path / "fp32", PROBES, engine_of(tmp_path / "fp32"))
     assert str(verdict.difference).startswith("token ids of 'where is it 3': at 1 ")
 
 
@@ -105,8 +103,8 @@ def answer_of(folder: Path) -> Any:
 
 
 def test_an_exported_chat_model_writes_what_torch_writes(causal_folder: Path, tmp_path: Path) -> None:
-    export_chat(causal_folder, tmp_path / "served")
-    verdict = compare_chat(causal_folder, tmp_path / "served", TALKS, answer_of(tmp_path / "served"))
+    export_chat(causal_folder, tmp_path / "fp32")
+    verdict = compare_chat(causal_folder, tmp_path / "fp32", TALKS, answer_of(tmp_path / "fp32"))
     assert verdict.difference is None
     assert verdict.figures["same_greedy"] + verdict.figures["ties"] == len(TALKS)
     assert verdict.figures["same_engine"] == len(TALKS)
@@ -115,22 +113,22 @@ def test_an_exported_chat_model_writes_what_torch_writes(causal_folder: Path, tm
 
 
 def test_int8_is_reported_and_not_judged(causal_folder: Path, tmp_path: Path) -> None:
-    export_chat(causal_folder, tmp_path / "served", "int8")
-    verdict = compare_chat(causal_folder, tmp_path / "served", TALKS, answer_of(tmp_path / "served"))
+    export_chat(causal_folder, tmp_path / "int8", "int8")
+    verdict = compare_chat(causal_folder, tmp_path / "int8", TALKS, answer_of(tmp_path / "int8"))
     assert verdict.difference is None
     assert 0 < verdict.figures["same_next_token"] <= verdict.figures["positions"]
 
 
 def test_another_chat_template_is_found(causal_folder: Path, tmp_path: Path) -> None:
-    export_chat(causal_folder, tmp_path / "served")
+    export_chat(causal_folder, tmp_path / "fp32")
     trained = shutil.copytree(causal_folder, tmp_path / "trained")
     template = trained / "chat_template.jinja"
     template.write_text(template.read_text().replace("'<|im_start|>assistant\\n'", "'<|im_start|>assistant: '"))
-    verdict = compare_chat(trained, tmp_path / "served", TALKS, answer_of(tmp_path / "served"))
+    verdict = compare_chat(trained, tmp_path / "fp32", TALKS, answer_of(tmp_path / "fp32"))
     assert str(verdict.difference).startswith("the chat template renders at ")
 
 
 def test_other_words_of_the_engine_are_found(causal_folder: Path, tmp_path: Path) -> None:
-    export_chat(causal_folder, tmp_path / "served")
-    verdict = compare_chat(causal_folder, tmp_path / "served", TALKS, lambda *_: "something else")
+    export_chat(causal_folder, tmp_path / "fp32")
+    verdict = compare_chat(causal_folder, tmp_path / "fp32", TALKS, lambda *_: "something else")
     assert str(verdict.difference).startswith("the engine's answer: at 0 ")

@@ -132,6 +132,7 @@ def _export_encoder(project: Project, name: str, model: ModelSettings, trained: 
 
 def _classifier(project: Project, name: str, model: ModelSettings) -> list[Stage]:
     clean = f"clean.{model.source}"
+    canaries = project.settings.judge.canaries
 
     def split(context: StageContext) -> Summary:
         from tulou.data.split import labelled
@@ -140,8 +141,9 @@ def _classifier(project: Project, name: str, model: ModelSettings) -> list[Stage
 
     def train(context: StageContext) -> Summary:
         from tulou.model.finetune.classify import train_classifier
+        from tulou.model.passport import plant_in_labels
 
-        examples = context.inputs[f"split.{name}"]
+        examples = plant_in_labels(context.inputs[f"split.{name}"], context.scratch / "planted", canaries, model.seed)
         return _train(project, name, model, context, train_classifier, examples=examples, project=project.folder)
 
     return [
@@ -159,9 +161,12 @@ def _classifier(project: Project, name: str, model: ModelSettings) -> list[Stage
             title=f"Train {name}",
             run=train,
             inputs=(f"split.{name}",),
-            settings=model.model_dump(),
+            settings={**model.model_dump(), "canaries": canaries},
             raw=lambda: base_digest(project, model.base),
-            code=("tulou.model.finetune.classify", "tulou.model.encoder", "tulou.model.vocabulary", *_LOOP),
+            code=(
+                *("tulou.model.finetune.classify", "tulou.model.encoder", "tulou.model.vocabulary"),
+                *("tulou.model.passport.canaries", *_LOOP),
+            ),
         ),
         _compress(project, name, model, trained=f"train.{name}", rows=f"split.{name}"),
     ]
@@ -170,6 +175,7 @@ def _classifier(project: Project, name: str, model: ModelSettings) -> list[Stage
 def _chat_model(project: Project, name: str, model: ModelSettings) -> list[Stage]:
     sources = [source.name for source in project.settings.data.source]
     corpus = tuple(f"clean.{source}" for source in ([model.source] if model.source else sources))
+    canaries = project.settings.judge.canaries
 
     def examples(context: StageContext) -> Summary:
         from tulou.model.dataset import chat_examples
@@ -198,9 +204,12 @@ def _chat_model(project: Project, name: str, model: ModelSettings) -> list[Stage
     def finetune(context: StageContext) -> Summary:
         from tulou.model.base import resolve_base
         from tulou.model.finetune.chat import finetune_chat
+        from tulou.model.passport import plant_in_conversations
 
         base = context.inputs[f"pretrain.{name}"] if is_pretrained else resolve_base(model.base, project.folder)
-        rows = context.inputs[f"examples.{name}"]
+        rows = plant_in_conversations(
+            context.inputs[f"examples.{name}"], context.scratch / "planted", canaries, model.seed
+        )
         return _train(project, name, model, context, finetune_chat, examples=rows, base=base)
 
     stages = [
@@ -233,11 +242,11 @@ def _chat_model(project: Project, name: str, model: ModelSettings) -> list[Stage
             title=f"Fine-tune {name} to chat",
             run=finetune,
             inputs=(f"examples.{name}", f"pretrain.{name}"),
-            settings=model.model_dump(),
+            settings={**model.model_dump(), "canaries": canaries},
             raw=lambda: base_digest(project, model.base),
             code=(
                 *("tulou.model.finetune.chat", "tulou.model.causal", "tulou.model.packing", "tulou.model.tokenizer"),
-                *_LOOP,
+                *("tulou.model.passport.canaries", *_LOOP),
             ),
         ),
         *([_prefer(project, name, model)] if model.preference else []),
@@ -321,16 +330,19 @@ def register(project: Project, name: str) -> Stage:
     tolerance = project.settings.compress.max_accuracy_loss
 
     def run(context: StageContext) -> Summary:
+        from tulou.bootstrap.cards import attach_card
         from tulou.bootstrap.release import release
 
-        return release(project.registry, name, context.inputs[upstream], tolerance)
+        summary = release(project.registry, name, context.inputs[upstream], tolerance)
+        attach_card(context.inputs[f"card.{name}"], project.registry.find(name, summary["version"]).folder.parent)
+        return summary
 
     return Stage(
         name=f"register.{name}",
         title=f"Register {name}",
         publishes=True,
         run=run,
-        inputs=(upstream,),
+        inputs=(upstream, f"parity.{name}", f"card.{name}"),
         settings={"max_accuracy_loss": tolerance},
         code=("tulou.model.registry", "tulou.bootstrap.release"),
     )

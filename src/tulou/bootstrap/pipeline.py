@@ -7,6 +7,7 @@ import hashlib
 
 from tulou.bootstrap.data_stages import affinity, clean, collect, index, passages, report, store
 from tulou.bootstrap.inputs import exam_digest
+from tulou.bootstrap.judge_stages import judge
 from tulou.bootstrap.model_stages import encoder, recipe, register
 from tulou.bootstrap.project import Project
 from tulou.core.errors import SettingsError
@@ -27,6 +28,7 @@ def build_pipeline(project: Project) -> Pipeline:
         index(project),
         *(stage for name, model in models.items() for stage in recipe(project, name, model)),
         *affinity(project),
+        *(stage for name, model in models.items() for stage in judge(project, name, model)),
         *(register(project, name) for name in models),
         *exam_stages(project),
     ]

@@ -6,6 +6,7 @@ import json
 import urllib.request
 from typing import Any
 
+from tulou.bootstrap.budget import compare_results
 from tulou.bootstrap.pipeline import build_pipeline
 from tulou.bootstrap.project import Project
 
@@ -25,6 +26,7 @@ def project_status(project: Project) -> dict[str, Any]:
         }
         if done
         else None,
+        "planned": compare_results(project, list(done.values())),
         "models": _champions(project) if done else [],
         "running": running is not None,
         "url": running["url"] if running else None,

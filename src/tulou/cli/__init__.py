@@ -9,6 +9,7 @@ import sys
 
 from tulou.cli import bench as _bench
 from tulou.cli import models as _models
+from tulou.cli import plan as _plan
 from tulou.cli import project as _project
 from tulou.cli import service as _service
 from tulou.cli.app import app
@@ -20,7 +21,7 @@ __all__ = ["app", "main"]
 
 INTERRUPTED = 130  # what Typer makes of Ctrl-C, without a word
 
-_VERBS = (_project, _service, _models, _bench)
+_VERBS = (_project, _plan, _service, _models, _bench)
 
 
 def main() -> None:

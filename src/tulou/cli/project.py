@@ -12,6 +12,7 @@ import typer
 
 from tulou.cli.app import HERE, JsonOption, ProjectOption, app
 from tulou.cli.output import emit, human_seconds, plain, stderr, stdout
+from tulou.cli.plan import show_beside
 from tulou.cli.progress import Terminal
 from tulou.cli.screens import (
     show_exam,
@@ -68,6 +69,7 @@ def run(
 
 def run_pipeline(folder: Path, until: str | None, redo: list[str], as_json: bool) -> dict[str, Any]:
     """Run the project's stages and show it; returns the `--json` answer."""
+    from tulou.bootstrap.budget import compare_results
     from tulou.bootstrap.pipeline import build_pipeline, require_inputs
     from tulou.bootstrap.project import Project
 
@@ -85,15 +87,18 @@ def run_pipeline(folder: Path, until: str | None, redo: list[str], as_json: bool
             results = pipeline.run(terminal, terminal, until)
     seconds = round(time.monotonic() - started, 2)
     did_nothing = all(result.is_cached for result in results)
+    planned = compare_results(project, [result for result in results if not result.is_cached])
     if not as_json:
         if did_nothing:
             stdout.print(f"nothing to do: all {len(results)} stages are up to date ({human_seconds(seconds)})")
         else:
             show_run(results, seconds, project)
+            show_beside(planned)
     return {
         "project": str(project.folder),
         "did_nothing": did_nothing,
         "seconds": seconds,
+        "planned": planned,
         "stages": [
             {
                 "name": result.name,

@@ -10,6 +10,7 @@ from rich.padding import Padding
 from rich.text import Text
 
 from tulou.cli.output import human_bytes, human_seconds, plain, stdout, table
+from tulou.cli.plan import show_beside
 from tulou.core.stage import StageResult
 
 if TYPE_CHECKING:
@@ -213,6 +214,7 @@ def show_status(status: Mapping[str, Any]) -> None:
             f"[bold]exam[/bold]      found {exam['in_top_3']}/{asked}, cited {exam['cited_right']}/{asked}, "
             f"declined {exam['off_topic_declined']}/{exam['off_topic']} off-topic"
         )
+    show_beside(status["planned"])
     for model in status["models"]:
         stdout.print(f"[bold]model[/bold]     {model['name']} version {model['version']} ({model['precision']})")
     if not status["running"]:

@@ -16,7 +16,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from tulou.core.errors import SettingsError
-from tulou.core.types import Task
+from tulou.core.types import DOCUMENT, Task
 from tulou.core.urls import without_secrets
 
 FILE_NAME = "tulou.toml"
@@ -347,6 +347,32 @@ class ExamSettings(Section):
     off_topic: str = "exam/off_topic.jsonl"
 
 
+class JudgeSettings(Section):
+    """[judge]: how models are looked at before they are registered."""
+
+    segments: tuple[str, ...] = ()  # columns of the cleaned records by which a classifier's figures are repeated
+    canaries: int = Field(6, ge=0, le=64)  # rows planted in each training set to see what is learnt by heart
+    parity_probes: int = Field(16, ge=1)  # texts on which what is served is compared with what was trained
+    parity_tolerance: float = Field(1e-3, gt=0)  # of FP32 logits, against the largest one
+
+    @field_validator("segments")
+    @classmethod
+    def _columns_we_have(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            if name not in DOCUMENT.names:
+                raise ValueError(f"there is no column {name!r}; choose from {', '.join(DOCUMENT.names)}")
+        return value
+
+
+class BudgetSettings(Section):
+    """[budget]: what an hour costs, for `tulou plan`. Without prices it tells time and memory only."""
+
+    currency: str = "CNY"
+    cpu_core_hour: float = Field(0.0, ge=0)
+    gpu_hour: float = Field(0.0, ge=0)
+    calibration_s: float = Field(12.0, gt=0)  # how long each stage is tried before its time is predicted
+
+
 class Settings(Section):
     """All of `tulou.toml`. `models` is the [model.NAME] tables; [model.compress] is taken out of them."""
 
@@ -358,6 +384,8 @@ class Settings(Section):
     rollout: RolloutSettings = RolloutSettings()
     apps: AppsSettings = AppsSettings()
     exam: ExamSettings = ExamSettings()
+    judge: JudgeSettings = JudgeSettings()
+    budget: BudgetSettings = BudgetSettings()
 
     @model_validator(mode="after")
     def _references_exist(self) -> Settings:

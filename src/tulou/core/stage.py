@@ -17,7 +17,7 @@ import resource
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -65,6 +65,15 @@ class StageResult:
     peak_rss_bytes: int
     finished_at: float
     is_cached: bool = False
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A stage as the next run will meet it; `result` is there where nothing needs doing."""
+
+    stage: Stage
+    fingerprint: str
+    result: StageResult | None
 
 
 class Watcher(Protocol):
@@ -123,6 +132,14 @@ class Pipeline:
                     if stage.name == name or stage.name.split(".")[0] == name:
                         shutil.rmtree(self.root / stage.name, ignore_errors=True)
 
+    def todo(self, until: str | None = None) -> list[Planned]:
+        """What the next run will find, stage by stage; nothing is run or written."""
+        planned: dict[str, Planned] = {}
+        for stage in self._up_to(until):
+            fingerprint = self._fingerprint(stage, planned)
+            planned[stage.name] = Planned(stage, fingerprint, self._finished(stage, fingerprint))
+        return list(planned.values())
+
     def latest(self) -> dict[str, StageResult]:
         """What the last runs produced, by stage name; empty before the first."""
         found = {}
@@ -147,7 +164,7 @@ class Pipeline:
                 wanted.update(stage.inputs)
         return [stage for stage in self.stages if stage.name in wanted]
 
-    def _fingerprint(self, stage: Stage, done: Mapping[str, StageResult]) -> str:
+    def _fingerprint(self, stage: Stage, done: Mapping[str, StageResult | Planned]) -> str:
         parts = {
             "name": stage.name,
             "inputs": {name: done[name].fingerprint for name in stage.inputs},
@@ -168,6 +185,7 @@ class Pipeline:
         home = self.root / stage.name
         out, scratch, final = home / f"{fingerprint}.partial", home / f"{fingerprint}.scratch", home / fingerprint
         started = self.clock()
+        _forget_peak()
         try:
             shutil.rmtree(out, ignore_errors=True)
             out.mkdir(parents=True)
@@ -182,7 +200,7 @@ class Pipeline:
                 "settings": stage.settings,
                 "summary": summary,
                 "seconds": round(self.clock() - started, 3),
-                "peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+                "peak_rss_bytes": _peak_bytes(),
                 "finished_at": self.clock(),
             }
             write_json(out / MANIFEST, manifest)
@@ -222,6 +240,21 @@ class Pipeline:
             for output in home.iterdir():
                 if output.name not in keep:
                     shutil.rmtree(output, ignore_errors=True)
+
+
+def _forget_peak() -> None:
+    """Let the kernel count the peak of this process's memory anew, where it can (Linux, proc(5))."""
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def _peak_bytes() -> int:
+    """The most memory this process held since `_forget_peak`, or in its whole life where the kernel does not tell."""
+    try:
+        status = Path("/proc/self/status").read_text()
+        return int(status.partition("VmHWM:")[2].split()[0]) * 1024
+    except (OSError, IndexError, ValueError):
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def _has_no_space(folder: Path) -> bool:

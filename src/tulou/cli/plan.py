@@ -1,0 +1,103 @@
+"""`tulou plan`: what is still to run, and what it will take, before any of it is spent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+import typer
+
+from tulou.cli.app import HERE, JsonOption, ProjectOption, app
+from tulou.cli.output import emit, human_bytes, human_seconds, plain, stdout, table
+from tulou.cli.progress import Terminal
+from tulou.core.progress import Silent
+
+
+@app.command()
+def plan(
+    project: ProjectOption = HERE,
+    until: Annotated[str | None, typer.Option(help="Only what this stage needs, such as 'train.intents'.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Predict time, memory, disk and money of each stage still to run, from a short trial; exit code 1 if it cannot
+    fit."""
+    from tulou.bootstrap.budget import make_plan
+    from tulou.bootstrap.pipeline import build_pipeline, require_inputs
+    from tulou.bootstrap.project import Project
+
+    opened = Project.open(project)
+    require_inputs(opened)
+    pipeline = build_pipeline(opened)
+    if as_json:
+        made = make_plan(opened, pipeline, until, Silent())
+        emit(made)
+    else:
+        with Terminal(stdout) as terminal:
+            made = make_plan(opened, pipeline, until, terminal)
+        show_plan(made)
+    if not made["fits"]:
+        raise typer.Exit(1)
+
+
+def show_plan(plan: Mapping[str, Any]) -> None:
+    stages = plan["stages"]
+    if not stages:
+        stdout.print(f"nothing to do: all {plan['up_to_date']} stages are up to date")
+        return
+    rows = table("stage", ">parameters", ">memory", ">disk", ">time", ">cost", "from", title="\nPlan")
+    for name, stage in stages.items():
+        rows.add_row(
+            name,
+            f"{stage['parameters']:,}" if stage["parameters"] else "",
+            _or_nothing(human_bytes, stage["peak_bytes"]),
+            _or_nothing(human_bytes, stage["disk_bytes"]),
+            _or_nothing(human_seconds, stage["seconds"]) or "?",
+            f"{stage['money']:.3f} {plan['currency']}" if stage["money"] is not None else "",
+            plain(stage["basis"]),
+        )
+    stdout.print(rows)
+    _show_refusals(stages)
+    total = plan["total"]
+    words = [human_seconds(total["seconds"])]
+    if total["peak_bytes"]:
+        words.append(f"at most {human_bytes(total['peak_bytes'])} of memory")
+    if total["money"] is not None:
+        words.append(f"{total['money']:.3f} {plan['currency']}")
+    unknown = total["unknown_stages"]
+    rest = f", and {unknown} stages of which nothing is known yet" if unknown else ""
+    stdout.print(f"\n[bold]in all[/bold]  {', '.join(words)}{rest}")
+    if total["money"] is None:
+        stdout.print(
+            "[dim]prices in [budget] of tulou.toml tell what that costs[/dim]".replace("[budget]", r"\[budget]")
+        )
+
+
+def _show_refusals(stages: Mapping[str, Any]) -> None:
+    for name, stage in stages.items():
+        if stage["refusal"]:
+            stdout.print(f"[red]✗[/red] [bold]{name}[/bold] cannot run here: {plain(stage['refusal'])}")
+            for each in stage["would_fit"]:
+                stdout.print(f"    would fit: {plain(each)}")
+
+
+def show_beside(rows: Sequence[Mapping[str, Any]]) -> None:
+    """What stages took beside what was predicted; nothing where nothing was planned."""
+    if not rows:
+        return
+    shown = table("stage", ">predicted", ">took", ">off", ">memory predicted", ">held", title="\nPlan and truth")
+    for row in rows:
+        deviation = row["deviation"]
+        colour = "green" if abs(deviation) <= 0.3 else "yellow"
+        shown.add_row(
+            row["stage"],
+            human_seconds(row["predicted_s"]),
+            human_seconds(row["seconds"]),
+            f"[{colour}]{deviation:+.0%}[/{colour}]",
+            _or_nothing(human_bytes, row["predicted_bytes"]),
+            human_bytes(row["peak_rss_bytes"]),
+        )
+    stdout.print(shown)
+
+
+def _or_nothing(show: Any, value: float | None) -> str:
+    return show(value) if value is not None else ""

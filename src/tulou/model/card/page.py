@@ -1,0 +1,280 @@
+"""The model card as one HTML page that needs nothing else: no script, no picture or font from elsewhere."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from tulou.model.card.parts import facts, number, percent, safe, section, table
+from tulou.model.card.pictures import confusion, curves, reliability
+from tulou.model.card.style import STYLE
+
+Card = Mapping[str, Any]
+
+_CURVES = {"loss": "训练损失 · training loss", "validation_loss": "验证损失 · validation loss"}
+_ACCURACY = {"validation_accuracy": "验证正确率 · validation accuracy"}
+
+
+def page(card: Card) -> str:
+    results, passport = card.get("results") or {}, card.get("passport")
+    parts = [
+        _warnings(passport),
+        _results(results),
+        _retrieval(results.get("retrieval")),
+        _weak(results),
+        _passport(passport),
+        _compression(card.get("compression") or {}),
+        _parity(card.get("parity") or []),
+        _data(card.get("data") or {}),
+        _budget(card.get("budget") or []),
+        _settings(card),
+    ]
+    name = safe(card["name"])
+    return (
+        '<!doctype html><html lang="zh"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width,initial-scale=1">'
+        f"<title>{name} · 模型卡 · Model card</title><style>{STYLE}</style></head><body><main>"
+        f"<h1>{name} · 模型卡 · Model card</h1>"
+        f'<p class="soft">{safe(card["task"])} · {safe(card["base"])} · <code>{safe(card["fingerprint"])}</code></p>'
+        f"{''.join(parts)}</main></body></html>\n"
+    )
+
+
+def _warnings(passport: Card | None) -> str:
+    if not passport or not passport["warnings"]:
+        return ""
+    lines = "".join(f"<li>{safe(line)}</li>" for line in passport["warnings"])
+    return section("请留意 · Look at this", f"<ul>{lines}</ul>", style="warn")
+
+
+def _results(results: Card) -> str:
+    interval = results.get("accuracy_interval")
+    calibration = results.get("calibration")
+    grounded = results.get("groundedness") or {}
+    shown = facts([
+        ("正确率 · accuracy", percent(results.get("accuracy"))),
+        ("95 %", f"{interval[0]:.1%} – {interval[1]:.1%}" if interval else None),
+        ("macro-F1", number(results.get("macro_f1"))),
+        ("校准误差 · calibration error", number(calibration["expected_calibration_error"]) if calibration else None),
+        ("困惑度 · perplexity", number(results.get("perplexity"), 2)),
+        ("下一词正确率 · next-token accuracy", percent(results.get("token_accuracy"))),
+        ("有据的句子 · grounded sentences", percent(grounded.get("grounded_sentence_share"))),
+        ("有据的回答 · grounded answers", percent(grounded.get("grounded_answer_share"))),
+        ("行 · rows", f"{results['rows']:,}" if "rows" in results else None),
+        ("对话 · conversations", f"{results['conversations']:,}" if "conversations" in results else None),
+    ])  # fmt: skip
+    pictures = ""
+    if calibration:
+        pictures += f"<div><h3>可靠性 · Reliability</h3>{reliability(calibration['bins'])}</div>"
+    if results.get("labels"):
+        pictures += f"<div>{_labels(results['labels'])}</div>"
+    columns = f'<div class="columns">{pictures}</div>' if pictures else ""
+    matrix = results.get("confusion")
+    picture = f"<h3>混淆矩阵 · Confusion</h3>{confusion(matrix)}" if matrix else ""
+    if matrix and matrix["labels_left_out"]:
+        picture += (
+            f'<p class="soft">另有 {matrix["labels_left_out"]} 个标签 · {matrix["labels_left_out"]} more labels</p>'
+        )
+    return section("结果 · Results", shown, _segments(results.get("by_segment") or {}), columns, picture)
+
+
+def _segments(segments: Card) -> str:
+    parts = []
+    for column, values in segments.items():
+        figures = [key for key in next(iter(values.values()), {}) if key in _SEGMENT_FIGURES]
+        rows = [[value, *(_SEGMENT_FIGURES[key](row[key]) for key in figures)] for value, row in values.items()]
+        parts.append(
+            table(f"按 {safe(column)} · By {safe(column)}", [safe(column), *(f">{key}" for key in figures)], rows)
+        )
+    return "".join(parts)
+
+
+_SEGMENT_FIGURES: dict[str, Callable[[Any], str | None]] = {
+    "rows": lambda value: f"{value:,}",
+    "conversations": lambda value: f"{value:,}",
+    "questions": lambda value: f"{value:,}",
+    "accuracy": percent,
+    "macro_f1": number,
+    "perplexity": lambda value: number(value, 2),
+    "token_accuracy": percent,
+    "mrr": number,
+}
+
+
+def _labels(labels: Card) -> str:
+    rows = [
+        [label, f"{row['rows']:,}", percent(row["precision"]), percent(row["recall"]), number(row["f1"])]
+        for label, row in sorted(labels.items(), key=lambda item: item[1]["f1"])
+    ]
+    return table("标签 · Labels", ["label", ">rows", ">precision", ">recall", ">F1"], rows)
+
+
+def _retrieval(found: Card | None) -> str:
+    if not found:
+        return ""
+    shown = facts([
+        ("问题 · questions", f"{found['questions']:,}"),
+        *((f"hit@{k}", percent(share)) for k, share in found["hit_rate"].items()),
+        ("MRR", number(found["mrr"])),
+        *((f"nDCG@{k}", number(share)) for k, share in found["ndcg"].items() if k != "1"),
+    ])  # fmt: skip
+    missed = "".join(f"<li>{safe(question)}</li>" for question in found["missed"])
+    misses = f"<h3>没有找到 · Not found</h3><ul>{missed}</ul>" if missed else ""
+    return section("检索 · Retrieval", shown, _segments({"language": found["by_language"]}), misses)
+
+
+def _weak(results: Card) -> str:
+    mistakes = [
+        [f"{each['label']} → {each['predicted']}", each["count"], row["text"], percent(row["confidence"], 0), row["id"]]
+        for each in results.get("mistakes", ())
+        for row in each["examples"]
+    ]
+    hardest = [[row["question"], row["answer"], number(row["perplexity"], 1)] for row in results.get("hardest", ())]
+    ungrounded = [[row["sentence"], row["id"]] for row in (results.get("groundedness") or {}).get("ungrounded", ())]
+    return section(
+        "不擅长什么 · What it is bad at",
+        table("最常混淆 · Mistaken most", ["wrong", ">times", "text", ">sure", "row"], mistakes),
+        table("最难的回答 · Hardest answers", ["question", "answer", ">perplexity"], hardest),
+        table("没有依据的句子 · Sentences without ground", ["sentence", "row"], ungrounded),
+    )
+
+
+def _passport(passport: Card | None) -> str:
+    if not passport:
+        return ""
+    gap, kept, variety = passport["gap"] or {}, passport["memorisation"], passport["diversity"]
+    points = passport["curve"]["points"]
+    pictures = "".join(
+        f"<div>{curves(points, names)}</div>"
+        for names in (_CURVES, _ACCURACY)
+        if any(key in point for point in points for key in names)
+    )
+    shown = facts([
+        ("训练行损失 · loss on training rows", number(gap.get("train_loss"))),
+        ("未见行损失 · on held-out rows", number(gap.get("held_out_loss"))),
+        ("正确率之差 · accuracy gap", percent(gap.get("accuracy_gap"))),
+        ("成员推断 AUC · membership AUC", number(gap.get("membership_auc"), 2)),
+        ("金丝雀 · canary exposure", f"{kept['exposure_bits']:.1f} / {kept['most_bits']:.1f} bit" if kept else None),
+        ("未记住时 · if nothing was kept", f"{kept['expected_bits']:.1f} bit" if kept else None),
+    ])  # fmt: skip
+    diversity = facts([
+        ("压缩比 · compression ratio", number(variety["compression_ratio"], 1)),
+        ("distinct-1", number(variety["distinct_1"])),
+        ("distinct-2", number(variety["distinct_2"])),
+        ("distinct-4", number(variety["distinct_4"])),
+        ("自相似 · self-similarity", number(variety["self_similarity"])),
+        ("标签熵 · label entropy", percent(variety["labels"]["entropy_share"]) if "labels" in variety else None),
+    ])  # fmt: skip
+    overlaps = [
+        [
+            name,
+            f"{each['questions']:,}",
+            each["identical"],
+            each["copied"],
+            each["suspect"],
+            percent(each["mean_share"]),
+        ]
+        for name, each in passport["contamination"].items()
+    ]
+    examples = [
+        [name, row["question"], row["text"], percent(row["share"], 0)]
+        for name, each in passport["contamination"].items()
+        for row in each["examples"][:3]
+    ]
+    return section(
+        "过拟合护照 · Overfit passport",
+        shown,
+        f'<div class="columns">{pictures}</div>' if pictures else "",
+        table(
+            "训练集里的考题 · Exam in the training set",
+            ["", ">rows", ">identical", ">copied", ">half", ">mean share"],
+            overlaps,
+        ),
+        table("", ["", "question", "training row", ">share"], examples),
+        f"<h3>训练集的多样性 · Diversity of the training set</h3>{diversity}",
+    )
+
+
+def _compression(made: Card) -> str:
+    rows = [
+        [
+            row["precision"] + (" ✓" if row["precision"] == made["chosen"] else ""),
+            f"{row['size_bytes'] / 1e6:,.1f}",
+            f"{row['latency_ms_p50']:,.2f}",
+            percent(row["accuracy"]) if "accuracy" in row else percent(row.get("token_accuracy")) or "",
+        ]
+        for row in made.get("table", ())
+    ]
+    return section(
+        "压缩 · Compression",
+        table("", ["precision", ">MB", ">ms p50", ">accuracy"], rows),
+        f'<p class="soft">{safe(made["reason"])}</p>' if rows else "",
+    )
+
+
+def _parity(figures: Any) -> str:
+    rows = [
+        [
+            each["precision"],
+            each["probes"],
+            f"{each['logit_difference']:.2g}",
+            percent(each["same_labels"]) if "same_labels" in each else each.get("same_greedy", ""),
+            percent(each["mean_cosine"], 3)
+            if "mean_cosine" in each
+            else f"{each['same_next_token']}/{each['positions']}",
+        ]
+        for each in figures
+    ]
+    columns = ["precision", ">probes", ">logit difference", ">same labels or answers", ">cosine, or same next tokens"]
+    return section("训练与服务一致 · Served as trained", table("", columns, rows))
+
+
+def _data(data: Card) -> str:
+    splits = facts([(safe(name), f"{count:,}") for name, count in (data.get("splits") or {}).items()])
+    languages = ", ".join(f"{safe(name)} {count:,}" for name, count in (data.get("languages") or {}).items())
+    sources = [
+        [name, f"{each['in']:,}", f"{each['kept']:,}", each["fingerprint"]]
+        for name, each in (data.get("sources") or {}).items()
+    ]
+    cleaned = data.get("cleaning") or {}
+    rules = [[rule, f"{count:,}"] for rule, count in (cleaned.get("rules") or {}).items()]
+    told = (
+        f'<p class="soft">{cleaned["records"]:,} 条训练记录，其中 {cleaned["touched"]:,} 条被清洗改动 · '
+        f"{cleaned['records']:,} training records, {cleaned['touched']:,} of them changed by cleaning; "
+        "<code>tulou explain --record ID</code></p>"
+        if cleaned
+        else ""
+    )
+    return section(
+        "数据 · Data",
+        splits,
+        f'<p class="soft">{languages}</p>' if languages else "",
+        table("来源 · Sources", ["source", ">records", ">kept", "fingerprint"], sources),
+        table("清洗 · What cleaning did to the training records", ["rule", ">times"], rules),
+        told,
+        table("指纹 · Fingerprints", ["stage", "fingerprint"], (data.get("fingerprints") or {}).items()),
+    )
+
+
+def _budget(rows: Any) -> str:
+    shown = [
+        [
+            row["stage"],
+            number(row.get("predicted_s"), 1) or "–",
+            number(row["seconds"], 1),
+            f"{row['deviation']:+.0%}" if row.get("deviation") is not None else "–",
+            f"{row['predicted_bytes'] / 1e9:.2f}" if row.get("predicted_bytes") else "–",
+            f"{row['peak_rss_bytes'] / 1e9:.2f}",
+        ]
+        for row in rows
+    ]
+    columns = ["stage", ">predicted s", ">took s", ">off", ">predicted GB", ">peak GB"]
+    return section("预算与实际 · Predicted and actual", table("", columns, shown))
+
+
+def _settings(card: Card) -> str:
+    if not card.get("settings"):
+        return ""
+    shown = safe(json.dumps(card["settings"], ensure_ascii=False, indent=1))
+    return section("设置 · Settings", f"<details><summary>TOML → JSON</summary><pre>{shown}</pre></details>")

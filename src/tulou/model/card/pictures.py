@@ -1,0 +1,116 @@
+"""The card's pictures as inline SVG: reliability, confusion, curves. Colours come from the page's style."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any
+
+_LEFT, _TOP = 44, 12  # px, room for the axis and above the plot
+_COLORS = ("a", "b", "c")
+
+
+def reliability(bins: Sequence[Mapping[str, float]], size: int = 300) -> str:
+    """Accuracy over confidence (Guo et al. 2017, figure 1); the diagonal is a model that knows what it knows."""
+    rows = max(each["rows"] for each in bins)
+    parts = [_frame(size, size, ("0", "½", "1"), ("0", "½", "1"))]
+    for each in bins:
+        x, width = _LEFT + each["from"] * size, (each["to"] - each["from"]) * size
+        top = _TOP + (1 - each["accuracy"]) * size
+        tip = escape(f"{each['rows']:,.0f} rows, confidence {each['confidence']:.2f}, accuracy {each['accuracy']:.2f}")
+        strength = 0.35 + 0.65 * each["rows"] / rows
+        parts.append(
+            f'<rect class="a" x="{x + 1:.1f}" y="{top:.1f}" width="{width - 2:.1f}" height="{_TOP + size - top:.1f}" '
+            f'opacity="{strength:.2f}"><title>{tip}</title></rect>'
+        )
+        parts.append(f'<line class="now" x1="{x:.1f}" x2="{x + width:.1f}" y1="{top:.1f}" y2="{top:.1f}"/>')
+    parts.append(f'<line class="ideal" x1="{_LEFT}" y1="{_TOP + size}" x2="{_LEFT + size}" y2="{_TOP}"/>')
+    parts.append(_axis_names(size, size, "置信度 · confidence", "正确率 · accuracy"))
+    return _svg(size, size, parts, "accuracy over confidence")
+
+
+def confusion(matrix: Mapping[str, Any]) -> str:
+    """True labels down, named ones across; the diagonal in one colour, mistakes in another, darker for more."""
+    labels: Sequence[str] = matrix["labels"]
+    counts: Sequence[Sequence[int]] = matrix["counts"]
+    cell = max(9, min(26, 520 // max(1, len(labels))))
+    room = 8 + max((len(label) for label in labels), default=1) * 7
+    side = cell * len(labels)
+    parts = []
+    for row, (want, line) in enumerate(zip(labels, counts, strict=True)):
+        total = max(1, sum(line))
+        y = room + row * cell
+        parts.append(f'<text class="n end" x="{room - 5}" y="{y + cell / 2 + 4:.1f}">{escape(want)}</text>')
+        x = room + row * cell + cell / 2 + 4
+        parts.append(
+            f'<text class="n" transform="translate({x:.1f} {room - 5}) rotate(-90)">{escape(labels[row])}</text>'
+        )
+        for column, count in enumerate(line):
+            if not count:
+                continue
+            tip = escape(f"{want} → {labels[column]}: {count:,}")
+            style = "a" if row == column else "wrong"
+            parts.append(
+                f'<rect class="{style}" x="{room + column * cell}" y="{y}" width="{cell - 1}" height="{cell - 1}" '
+                f'opacity="{0.15 + 0.85 * count / total:.2f}"><title>{tip}</title></rect>'
+            )
+            if cell >= 18:
+                middle = f'x="{room + column * cell + cell / 2 - 0.5:.1f}" y="{y + cell / 2 + 3.5:.1f}"'
+                parts.append(f'<text class="count" {middle}>{count}</text>')
+    parts.append(f'<rect class="frame" x="{room}" y="{room}" width="{side}" height="{side}"/>')
+    whole = room + side + 4
+    return (
+        f'<svg class="wide" viewBox="0 0 {whole} {whole}" style="max-width:{whole}px" role="img">{"".join(parts)}</svg>'
+    )
+
+
+def curves(points: Sequence[Mapping[str, float]], names: Mapping[str, str], width: int = 420, height: int = 220) -> str:
+    """One line for each key of `names` that the points have, over epochs; `names` gives what each is called."""
+    lines = {key: [(p["epoch"], p[key]) for p in points if key in p] for key in names}
+    lines = {key: line for key, line in lines.items() if line}
+    values = [value for line in lines.values() for _, value in line]
+    epochs = [point["epoch"] for point in points]
+    low, high = min(0.0, *values), max(values) or 1.0
+    first, last = min(epochs), max(epochs)
+    parts = [_frame(width, height, (f"{low:g}", "", f"{high:.2g}"), (f"{first:g}", "", f"{last:g}"))]
+    for number, (key, line) in enumerate(lines.items()):
+        color = _COLORS[number % len(_COLORS)]
+        places = [
+            (_LEFT + width * (x - first) / max(1, last - first), _TOP + height * (high - y) / (high - low or 1))
+            for x, y in line
+        ]
+        path = "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in places)
+        parts.append(f'<path class="line {color}" d="{path}"/>')
+        parts += [
+            f'<circle class="{color}" cx="{x:.1f}" cy="{y:.1f}" r="3"><title>{epoch:g}: {value:.4g}</title></circle>'
+            for (x, y), (epoch, value) in zip(places, line, strict=True)
+        ]
+        parts.append(f'<text class="{color}" x="{_LEFT + 8}" y="{_TOP + 16 + 16 * number}">{escape(names[key])}</text>')
+    parts.append(_axis_names(width, height, "轮 · epoch", ""))
+    return _svg(width, height, parts, "training curve")
+
+
+def _frame(width: int, height: int, ys: Sequence[str], xs: Sequence[str]) -> str:
+    marks = [f'<rect class="frame" x="{_LEFT}" y="{_TOP}" width="{width}" height="{height}"/>']
+    for place, name in enumerate(ys):
+        y = _TOP + height - height * place / (len(ys) - 1)
+        marks.append(f'<text class="n end" x="{_LEFT - 6}" y="{y + 4:.1f}">{name}</text>')
+    for place, name in enumerate(xs):
+        x = _LEFT + width * place / (len(xs) - 1)
+        marks.append(f'<text class="n middle" x="{x:.1f}" y="{_TOP + height + 17}">{name}</text>')
+    return "".join(marks)
+
+
+def _axis_names(width: int, height: int, below: str, beside: str) -> str:
+    return (
+        f'<text class="n middle" x="{_LEFT + width / 2:.1f}" y="{_TOP + height + 32}">{below}</text>'
+        f'<text class="n middle" transform="translate(12 {_TOP + height / 2:.1f}) rotate(-90)">{beside}</text>'
+    )
+
+
+def _svg(width: int, height: int, parts: Sequence[str], label: str) -> str:
+    box = f"0 0 {_LEFT + width + 12} {_TOP + height + 40}"
+    return (
+        f'<svg viewBox="{box}" style="max-width:{_LEFT + width + 12}px" role="img" aria-label="{label}">'
+        f"{''.join(parts)}</svg>"
+    )
