@@ -6,11 +6,12 @@ from __future__ import annotations
 import asyncio
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from tulou.cli.app import HERE, JsonOption, ProjectOption, app
+from tulou.cli.explained import show_explanation
 from tulou.cli.output import emit, human_seconds, plain, stderr, stdout
 from tulou.cli.plan import show_beside
 from tulou.cli.progress import Terminal
@@ -26,6 +27,9 @@ from tulou.cli.screens import (
 from tulou.core.errors import SettingsError, TulouError
 from tulou.core.progress import Silent
 from tulou.core.stage import Stage, StageResult
+
+if TYPE_CHECKING:
+    from tulou.bootstrap.project import Project
 
 
 @app.command()
@@ -219,6 +223,10 @@ def trace(
 
 @app.command()
 def explain(
+    text: Annotated[str | None, typer.Argument(help="A text to explain: what a model makes of it, and why.")] = None,
+    model: Annotated[str | None, typer.Option(help="With TEXT: this classifier or chat model only.")] = None,
+    label: Annotated[str | None, typer.Option(help="With TEXT: explain this label, not the likeliest.")] = None,
+    html: Annotated[Path | None, typer.Option(help="With TEXT: write the explanation to this page too.")] = None,
     record: Annotated[str | None, typer.Option(help="Id of a record, or how it begins.")] = None,
     source: Annotated[str | None, typer.Option(help="List records of this source instead.")] = None,
     rule: Annotated[str | None, typer.Option(help="List records that this rule touched: quality.too_short.")] = None,
@@ -226,15 +234,20 @@ def explain(
     project: ProjectOption = HERE,
     as_json: JsonOption = False,
 ) -> None:
-    """Tell one record's whole story, or list the records that a rule of cleaning touched."""
+    """Tell why a model says what it says of TEXT; or one record's whole story; or list records that a rule touched."""
     from tulou.bootstrap.pipeline import build_pipeline
     from tulou.bootstrap.project import Project
     from tulou.data.clean.sensitive import build_guard
     from tulou.data.story import Outputs, list_records, tell_story
 
-    if not record and not source and not rule:
-        raise SettingsError("name a record with --record ID, or list records with --source NAME --rule STEP.RULE")
     opened = Project.open(project)
+    if text is not None:
+        _explain_text(opened, text, model, label, html, as_json)
+        return
+    if not record and not source and not rule:
+        raise SettingsError(
+            "give a TEXT, name a record with --record ID, or list records with --source NAME --rule STEP.RULE"
+        )
     done = {name: result.path for name, result in build_pipeline(opened).latest().items()}
     collected, cleaned = (
         {name.partition(".")[2]: path for name, path in done.items() if name.startswith(f"{step}.")}
@@ -253,6 +266,24 @@ def explain(
     else:
         listing = list_records(outputs, source, rule, limit)
         emit(listing) if as_json else show_records(listing)
+
+
+def _explain_text(
+    project: Project, text: str, model: str | None, label: str | None, html: Path | None, as_json: bool
+) -> None:
+    from tulou.bootstrap.explain import explain_text
+
+    found = explain_text(project, text, model, label)
+    if html is not None:
+        from tulou.model.explain import explanation_page
+
+        html.write_text(explanation_page(found), encoding="utf-8")
+    if as_json:
+        emit(found)
+        return
+    show_explanation(found)
+    if html is not None:
+        stdout.print(f"written to {plain(html)}", soft_wrap=True)
 
 
 @app.command()

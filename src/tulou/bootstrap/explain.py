@@ -1,0 +1,89 @@
+"""`tulou explain TEXT`: the classifier's tokens and nearest training rows, and the passages an answer would rest on.
+
+The trained folder and the rows are those that the serving version was made of, while the project still has them; else
+those of the last run, which is said.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from tulou.bootstrap.pipeline import build_pipeline
+from tulou.bootstrap.project import Project
+from tulou.core.errors import ModelError, SettingsError, TulouError
+
+NEIGHBOURS = 5
+PASSAGES = 5
+
+
+def explain_text(
+    project: Project, text: str, name: str | None = None, label: str | None = None, count: int = NEIGHBOURS
+) -> dict[str, Any]:
+    """`name` is a classifier or a chat model; without it, the support application's classifier and the passages.
+
+    Raises `SettingsError` for a model that the project has not, `ModelError` where it was not trained yet.
+    """
+    if not text.strip():
+        raise SettingsError("there is nothing to explain: give a text")
+    models = project.settings.models
+    if name is not None and name not in models:
+        raise SettingsError(f"there is no model {name!r}; this project has {', '.join(models)}")
+    task = models[name].task if name else None
+    if task == "embed":
+        raise SettingsError(f"model {name!r} makes vectors; name a classifier or a chat model")
+    classifier = name if task == "classify" else project.support.intents if name is None else None
+    found: dict[str, Any] = {
+        "text": text,
+        "model": classifier or name,
+        "classification": None,
+        "neighbours": [],
+        "passages": [],
+    }
+    if classifier is not None:
+        found |= _classified(project, classifier, text, label, count)
+    if task != "classify":
+        found |= _passages(project, text, is_wanted=task == "chat" or classifier is None)
+    return found
+
+
+def _classified(project: Project, name: str, text: str, label: str | None, count: int) -> dict[str, Any]:
+    from tulou.model.explain import attribute, nearest
+
+    folders, is_champions = _lineage(project, name)
+    trained, rows = folders[f"train.{name}"], folders[f"split.{name}"]
+    explained = attribute(trained, text, label)
+    cache = project.home / "explain" / f"{trained.name}.npy"
+    return {
+        "classification": {**asdict(explained), "relative_error": explained.relative_error},
+        "is_champion": is_champions,
+        "neighbours": [asdict(each) for each in nearest(trained, rows, text, count, cache)],
+    }
+
+
+def _lineage(project: Project, name: str) -> tuple[dict[str, Path], bool]:
+    """Outputs that the champion was made of, or the last run's where they were pruned; and whether it is the former."""
+    wanted = (f"train.{name}", f"split.{name}")
+    champion = project.registry.champion(name)
+    made = champion.lineage.get("inputs", {}) if champion else {}
+    folders = {stage: project.stages / stage / str(made.get(stage)) for stage in wanted}
+    if all(folder.is_dir() for folder in folders.values()):
+        return folders, True
+    latest = build_pipeline(project).latest()
+    if missing := [stage for stage in wanted if stage not in latest]:
+        raise ModelError(f"model {name!r} cannot be explained before it is trained; `tulou run --until {missing[0]}`")
+    return {stage: latest[stage].path for stage in wanted}, False
+
+
+def _passages(project: Project, text: str, *, is_wanted: bool) -> dict[str, Any]:
+    """Passages and their scores; why there are none, where they were not asked for by name."""
+    from tulou.bootstrap.assistant import find
+
+    try:
+        return {"passages": asyncio.run(find(project, text, PASSAGES))}
+    except TulouError as err:
+        if is_wanted:
+            raise
+        return {"passages": [], "no_passages_because": str(err)}

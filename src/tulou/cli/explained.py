@@ -1,0 +1,68 @@
+"""What `tulou explain TEXT` shows: the text with its words coloured, the training rows like it, the passages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.text import Text
+
+from tulou.cli.output import plain, stdout, table
+
+_FOR, _AGAINST = (47, 125, 91), (180, 83, 60)
+
+
+def show_explanation(found: Mapping[str, Any]) -> None:
+    if found["classification"]:
+        _show_classification(found)
+    if found["passages"]:
+        _show_passages(found["passages"])
+    elif reason := found.get("no_passages_because"):
+        stdout.print(f"\nno passages: {plain(reason)}", soft_wrap=True)
+
+
+def _show_classification(found: Mapping[str, Any]) -> None:
+    told = found["classification"]
+    others = ", ".join(f"{plain(label)} {share:.1%}" for label, share in told["labels"] if label != told["label"])
+    stdout.print(f"[bold]{plain(found['model'])}[/bold] says [bold]{plain(told['label'])}[/bold], "
+                 f"{told['probability']:.1%} sure [dim]({others})[/dim]")  # fmt: skip
+    stdout.print(coloured(told["text"], told["tokens"]))
+    words = table("word", ">speaks for it", title="\nWords")
+    spoken = [token for token in told["tokens"] if token["text"].strip()]
+    for token in sorted(spoken, key=lambda token: -abs(token["score"]))[:8]:
+        words.add_row(plain(token["text"]), f"{token['score']:+.3f}")
+    stdout.print(words)
+    stdout.print(
+        f"[dim]scores add up to the logits' difference of {told['logit'] - told['baseline_logit']:+.3f} but for "
+        f"{told['completeness_error']:+.4f} ({told['relative_error']:.2%}), in {told['steps']} steps[/dim]"
+    )
+    rows = table(">cosine", "label", "training row", "record", title="\nNearest training rows")
+    for row in found["neighbours"]:
+        rows.add_row(f"{row['cosine']:.3f}", plain(row["label"]), plain(row["text"]), plain(row["document_id"]))
+    stdout.print(rows)
+    stdout.print("[dim]tulou explain --record RECORD tells where one comes from[/dim]")
+    if not found["is_champion"]:
+        stdout.print("[yellow]note:[/yellow] of the last run; what the serving version was made of is gone")
+
+
+def _show_passages(passages: Sequence[Mapping[str, Any]]) -> None:
+    rows = table(">score", ">cosine", ">words", "passage", "document", title="\nPassages")
+    for hit in passages:
+        said = " ".join(hit["text"].split())[:160]
+        rows.add_row(
+            f"{hit['score']:.4f}", f"{hit['cosine']:.2f}", f"{hit['lexical']:.2f}",
+            plain(f"{hit['heading'] or hit['title']}: {said}"), plain(hit["uri"]),
+        )  # fmt: skip
+    stdout.print(rows)
+
+
+def coloured(text: str, tokens: Sequence[Mapping[str, Any]]) -> Text:
+    """`text` with each token on a background as strong as its score: green speaks for the label, red against it."""
+    shown = Text(text)
+    most = max((abs(token["score"]) for token in tokens), default=0.0) or 1.0
+    for token in tokens:
+        share = abs(token["score"]) / most
+        if token["start"] < token["end"] and share > 0.05:
+            red, green, blue = (round(part * share) for part in (_FOR if token["score"] > 0 else _AGAINST))
+            shown.stylize(f"white on rgb({red},{green},{blue})", token["start"], token["end"])
+    return shown
