@@ -6,6 +6,7 @@ import math
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +33,7 @@ from tulou.apps.ports import Account
 from tulou.apps.routes import Applications
 from tulou.apps.sessions import Sessions
 from tulou.apps.support.assistant import Assistant
-from tulou.core.errors import ServiceError
+from tulou.core.errors import ModelError, ServiceError
 from tulou.core.settings import ContentSettings, SupportSettings
 from tulou.core.state import open_state
 from tulou.core.telemetry import Metrics
@@ -101,6 +102,14 @@ class FakeOverview:
 
     def project(self) -> Project:
         return Project("qingchuan", ("zh", "en"), "0.1.0", "http://127.0.0.1:8000", self.now - 3600)
+
+    def card_page(self, model: str) -> str | None:
+        return "<!doctype html><h1>intents</h1>" if model == "intents" else None
+
+    def explain(self, text: str, model: str) -> dict[str, Any]:
+        if model == "nobody":
+            raise ModelError("there is no model 'nobody'")
+        return {"text": text, "model": model or "intents", "classification": None, "neighbours": [], "passages": []}
 
     def runs(self) -> list[StageRun]:
         if self.is_new:

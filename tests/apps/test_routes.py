@@ -315,3 +315,25 @@ def test_a_viewer_looks_and_neither_writes_nor_rates_for_others(client: TestClie
     assert viewer("/api/support/feedback", {"turn_id": own, "rating": 1}) == (200, "")
     looking.post("/api/admin/login", json={"key": ADMIN_KEY})
     assert viewer("/api/support/feedback", {"turn_id": theirs, "rating": 1}) == (200, "")
+
+
+def test_a_model_card_is_a_page_that_runs_nothing(client: TestClient) -> None:
+    assert client.get("/api/admin/models/intents/card").status_code == 401
+    client.post("/api/admin/login", json={"key": ADMIN_KEY})
+    card = client.get("/api/admin/models/intents/card")
+    assert card.text.startswith("<!doctype html>")
+    assert "script-src" not in card.headers["Content-Security-Policy"]
+    assert "default-src 'none'" in card.headers["Content-Security-Policy"]
+    missing = client.get("/api/admin/models/nobody/card")
+    assert (missing.status_code, missing.json()["error"]["code"]) == (404, "not_found")
+
+
+def test_only_admins_may_ask_why(client: TestClient) -> None:
+    body = {"text": "我想退货"}
+    assert client.post("/api/admin/explain", json=body).status_code == 401
+    client.post("/api/admin/login", json={"key": VIEWER_KEY})
+    assert client.post("/api/admin/explain", json=body).status_code == 403
+    client.post("/api/admin/login", json={"key": ADMIN_KEY})
+    assert client.post("/api/admin/explain", json=body).json()["model"] == "intents"
+    refused = client.post("/api/admin/explain", json={**body, "model": "nobody"})
+    assert (refused.status_code, refused.json()["error"]["message"]) == (503, "there is no model 'nobody'")

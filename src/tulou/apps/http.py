@@ -32,6 +32,12 @@ SECURITY_HEADERS = {
     "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
 }
+# A model card is one page with its style inside; it loads nothing and runs nothing.
+CARD_HEADERS = {
+    **SECURITY_HEADERS,
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'",
+    "Cache-Control": "no-store",
+}
 _NO_STORE = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 _NO_TEXT = re.compile("[\0\ud800-\udfff]")  # JSON can spell NUL and half a character, databases cannot hold them

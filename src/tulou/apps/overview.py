@@ -98,6 +98,7 @@ class ModelCard:
     verdict: str = ""  # why the served precision was chosen, one sentence
     details: dict[str, Any] = field(default_factory=dict)  # "labels", "examples", "parameters", ...
     registered_at: float | None = None
+    has_page: bool = False  # whether `card_page` has one
 
 
 @dataclass(frozen=True)
@@ -158,6 +159,14 @@ class Overview(Protocol):
     def cleaning(self) -> list[SourceCleaning]: ...
 
     def models(self) -> list[ModelCard]: ...
+
+    def card_page(self, model: str) -> str | None:
+        """The card of the serving version as a whole HTML page; None where there is none."""
+        ...
+
+    def explain(self, text: str, model: str) -> dict[str, Any]:
+        """What `model` ("": the support application's) says of `text` and why; raises `TulouError`."""
+        ...
 
     def replicas(self) -> list[Replica]: ...
 

@@ -51,6 +51,7 @@ class Applications:
     by_visitor: TokenBuckets = field(default_factory=lambda: TokenBuckets(burst=12, per_minute=30))
     by_address: TokenBuckets = field(default_factory=lambda: TokenBuckets(burst=120, per_minute=300))
     sign_ins: TokenBuckets = field(default_factory=lambda: TokenBuckets(burst=8, per_minute=8))
+    _explaining: asyncio.Lock = field(default_factory=asyncio.Lock)  # one at a time: each takes a processor for seconds
 
     def routes(self) -> list[BaseRoute]:
         api = [
@@ -67,6 +68,8 @@ class Applications:
             ("GET", "/api/admin/runs", self.window(lambda: self.overview.runs())),
             ("GET", "/api/admin/cleaning", self.window(lambda: self.overview.cleaning())),
             ("GET", "/api/admin/models", self.window(lambda: self.overview.models())),
+            ("GET", "/api/admin/models/{name}/card", self.card_page),
+            ("POST", "/api/admin/explain", self.explain),
             ("GET", "/api/admin/replicas", self.window(lambda: self.overview.replicas())),
             ("GET", "/api/admin/live", self.window(lambda: self.overview.live())),
             ("GET", "/api/admin/conversations", self.conversations),
@@ -189,6 +192,23 @@ class Applications:
         except ValueError:
             raise Refused(400, "bad_value", f"'before' {before!r} is not a time in seconds") from None
         return reply(await asyncio.to_thread(history.recent_turns, self.state, RECENT_TURNS, at))
+
+    async def card_page(self, request: Request) -> Response:
+        await self._require_account(request)
+        name = request.path_params["name"]
+        page = await asyncio.to_thread(self.overview.card_page, name)
+        if page is None:
+            raise Refused(404, "not_found", f"there is no card of a model {name!r}; `tulou run` writes it")
+        return Response(page, headers=http.CARD_HEADERS, media_type="text/html")
+
+    async def explain(self, request: Request) -> Response:
+        account = await self._require_account(request)
+        if account.role != "admin":
+            raise _wrong_role(account, "explain")
+        body = await read_object(request)
+        text, model = text_of(body, "text", MAX_QUESTION_CHARS), text_of(body, "model", 100, default="")
+        async with self._explaining:
+            return reply(await asyncio.to_thread(self.overview.explain, text, model))
 
     def window(self, look: Callable[[], Any]) -> http.Endpoint:
         async def endpoint(request: Request) -> Response:

@@ -7,6 +7,9 @@ those of the last run, which is said.
 from __future__ import annotations
 
 import asyncio
+import json
+import subprocess
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,6 +20,7 @@ from tulou.core.errors import ModelError, SettingsError, TulouError
 
 NEIGHBOURS = 5
 PASSAGES = 5
+TIMEOUT_S = 120.0
 
 
 def explain_text(
@@ -46,6 +50,22 @@ def explain_text(
         found |= _classified(project, classifier, text, label, count)
     if task != "classify":
         found |= _passages(project, text, is_wanted=task == "chat" or classifier is None)
+    return found
+
+
+def explain_apart(project: Path, text: str, model: str = "") -> dict[str, Any]:
+    """`tulou explain` in a process of its own. Raises `ModelError` with what it says where it cannot."""
+    chosen = ["--model", model] if model else []
+    command = [sys.executable, "-m", "tulou", "explain", "--json", "--project", str(project), *chosen, "--", text]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+        found: dict[str, Any] = json.loads(done.stdout)
+    except subprocess.TimeoutExpired as err:
+        raise ModelError(f"the explanation took longer than {TIMEOUT_S:.0f} s") from err
+    except ValueError as err:
+        raise ModelError("the explanation failed; `tulou explain` on the command line says more") from err
+    if "error" in found:
+        raise ModelError(found["error"]["message"])
     return found
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal, cast
 
 from tulou import __version__
 from tulou.apps import overview as cards
+from tulou.bootstrap.explain import explain_apart
 from tulou.bootstrap.project import Project
 from tulou.core.stage import StageResult
 from tulou.service.gateway.switchboard import Switchboard
@@ -52,6 +54,20 @@ class ServiceOverview:
 
     def models(self) -> list[cards.ModelCard]:
         return [self._model(name) for name in self._project.settings.models]
+
+    def card_page(self, model: str) -> str | None:
+        path = self._card(model)
+        return path.read_text(encoding="utf-8") if path and path.is_file() else None
+
+    def explain(self, text: str, model: str) -> dict[str, Any]:
+        """In a process of its own: torch and the trained model would stay in this one's memory."""
+        return explain_apart(self._project.folder, text, model)
+
+    def _card(self, model: str) -> Path | None:
+        if model not in self._project.settings.models:
+            return None
+        champion = self._project.registry.champion(model)
+        return champion.folder.parent / "card.html" if champion else None
 
     def replicas(self) -> list[cards.Replica]:
         in_flight = self._switchboard.in_flight()
@@ -111,6 +127,7 @@ class ServiceOverview:
             verdict=champion.verdict,
             details=champion.lineage,
             registered_at=champion.registered_at,
+            has_page=(champion.folder.parent / "card.html").is_file(),
         )
 
 

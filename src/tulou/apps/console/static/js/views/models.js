@@ -2,6 +2,7 @@
 
 import { h } from "../dom.js";
 import { bytes, has, milliseconds, number, percent, t, when } from "../page.js";
+import { explainPanel } from "./explain.js";
 import { empty, panel } from "./parts.js";
 
 const SHARES = ["accuracy", "macro_f1", "token_accuracy"];
@@ -9,7 +10,7 @@ const SHARES = ["accuracy", "macro_f1", "token_accuracy"];
 export const modelsView = {
   needs: ["models"],
   isLive: false,
-  render: (models) => h("div.grid", models.length ? models.map(modelPanel) : panel("", t("models.title"), null, empty("models.none"))),
+  render: (models) => h("div.grid", models.length ? [explainPanel(), ...models.map(modelPanel)] : panel("", t("models.title"), null, empty("models.none"))),
 };
 
 function modelPanel(model) {
@@ -27,6 +28,7 @@ function modelPanel(model) {
     ),
     h("div.scroll", table(model.precisions)),
     model.verdict ? h("p.verdict", model.verdict) : null,
+    model.has_page ? h("p.verdict", h("a", { href: `/api/admin/models/${encodeURIComponent(model.name)}/card`, target: "_blank", rel: "noopener" }, t("models.card"))) : null,
   );
 }
 
