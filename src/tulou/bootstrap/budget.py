@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -190,11 +191,13 @@ def _try(project: Project, stage: str, inputs: Mapping[str, Path], home: Path, r
                     return int(held)
                 time.sleep(LOOK_EVERY_S)
         finally:
-            child.kill() if child.poll() is None else None
+            if child.poll() is None:
+                child.kill()
             child.wait()
-    if not result.is_file():
-        raise TulouError(f"stage {stage} cannot be planned, because it fails: {_last_line(home / 'trial.log')}")
-    return Trial(**read_json(result))
+    found = read_json(result) or {"error": _last_line(home / "trial.log")}
+    if "error" in found:
+        raise TulouError(f"stage {stage} cannot be planned, because it fails: {found['error']}")
+    return Trial(**found)
 
 
 def _last_line(log: Path) -> str:

@@ -18,6 +18,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from tulou.core.errors import TulouError
 from tulou.core.progress import Bar
 from tulou.model.budget import Trial
 
@@ -131,8 +132,12 @@ def _leave_manifest(made: Path, stage: str, summary: Mapping[str, Any]) -> None:
 def main(request: Path) -> None:
     asked = json.loads(request.read_text(encoding="utf-8"))
     inputs = {name: Path(path) for name, path in asked["inputs"].items()}
-    trial = try_stage(Path(asked["project"]), asked["stage"], inputs, Path(asked["out"]), asked["seconds"])
-    Path(asked["result"]).write_text(json.dumps(asdict(trial)), encoding="utf-8")
+    try:
+        trial = try_stage(Path(asked["project"]), asked["stage"], inputs, Path(asked["out"]), asked["seconds"])
+        found: dict[str, Any] = asdict(trial)
+    except TulouError as err:
+        found = {"error": str(err)}
+    Path(asked["result"]).write_text(json.dumps(found), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -83,8 +83,8 @@ def _classified(project: Project, name: str, text: str, label: str | None, count
     }
 
 
-def _lineage(project: Project, name: str) -> tuple[dict[str, Path], bool]:
-    """Outputs that the champion was made of, or the last run's where they were pruned; and whether it is the former."""
+def _lineage(project: Project, name: str) -> tuple[dict[str, Path], bool | None]:
+    """Outputs that the champion was made of, else the last run's; and whether the former (None: no champion)."""
     wanted = (f"train.{name}", f"split.{name}")
     champion = project.registry.champion(name)
     made = champion.lineage.get("inputs", {}) if champion else {}
@@ -94,7 +94,7 @@ def _lineage(project: Project, name: str) -> tuple[dict[str, Path], bool]:
     latest = build_pipeline(project).latest()
     if missing := [stage for stage in wanted if stage not in latest]:
         raise ModelError(f"model {name!r} cannot be explained before it is trained; `tulou run --until {missing[0]}`")
-    return {stage: latest[stage].path for stage in wanted}, False
+    return {stage: latest[stage].path for stage in wanted}, None if champion is None else False
 
 
 def _passages(project: Project, text: str, *, is_wanted: bool) -> dict[str, Any]:

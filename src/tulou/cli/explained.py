@@ -38,10 +38,12 @@ def _show_classification(found: Mapping[str, Any]) -> None:
     )
     rows = table(">cosine", "label", "training row", "record", title="\nNearest training rows")
     for row in found["neighbours"]:
-        rows.add_row(f"{row['cosine']:.3f}", plain(row["label"]), plain(row["text"]), plain(row["document_id"]))
+        rows.add_row(
+            f"{row['cosine']:.3f}", plain(row["label"]), plain(" ".join(row["text"].split())), plain(row["document_id"])
+        )
     stdout.print(rows)
     stdout.print("[dim]tulou explain --record RECORD tells where one comes from[/dim]")
-    if not found["is_champion"]:
+    if found["is_champion"] is False:
         stdout.print("[yellow]note:[/yellow] of the last run; what the serving version was made of is gone")
 
 
