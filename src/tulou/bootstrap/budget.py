@@ -183,10 +183,8 @@ def _try(project: Project, stage: str, inputs: Mapping[str, Path], home: Path, r
         try:
             watched, held = psutil.Process(child.pid), 0
             while child.poll() is None:
-                try:
+                with suppress(psutil.Error):  # it has just ended
                     held = max(held, watched.memory_info().rss)
-                except psutil.Error:
-                    break
                 if held > room.memory_bytes:
                     return int(held)
                 time.sleep(LOOK_EVERY_S)
