@@ -10,7 +10,7 @@ Tulou = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def test_every_stage_ran_and_said_what_it_did(first_run: dict[str, Any]) -> None:
-    assert set(first_run) == {"project", "did_nothing", "seconds", "stages"}
+    assert set(first_run) == {"project", "did_nothing", "seconds", "planned", "stages"}
     assert not first_run["did_nothing"]
     names = [stage["name"] for stage in first_run["stages"]]
     for name in ("collect.knowledge", "clean.tickets", "store", "index", "train.intents", "pretrain.assistant", "exam"):

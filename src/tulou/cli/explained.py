@@ -3,13 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from tulou.cli.output import plain, stdout, table
+from tulou.cli.output import emit, plain, stdout, table
+
+if TYPE_CHECKING:
+    from tulou.bootstrap.project import Project
 
 _FOR, _AGAINST = (47, 125, 91), (180, 83, 60)
+
+
+def explain_text(
+    project: Project, text: str, model: str | None, label: str | None, html: Path | None, as_json: bool
+) -> None:
+    from tulou.bootstrap import explain
+
+    found = explain.explain_text(project, text, model, label)
+    if html is not None:
+        from tulou.model.explain import explanation_page
+
+        html.write_text(explanation_page(found), encoding="utf-8")
+    if as_json:
+        emit(found)
+        return
+    show_explanation(found)
+    if html is not None:
+        stdout.print(f"written to {plain(html)}", soft_wrap=True)
 
 
 def show_explanation(found: Mapping[str, Any]) -> None:

@@ -6,12 +6,12 @@ from __future__ import annotations
 import asyncio
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from tulou.cli.app import HERE, JsonOption, ProjectOption, app
-from tulou.cli.explained import show_explanation
+from tulou.cli.explained import explain_text
 from tulou.cli.output import emit, human_seconds, plain, stderr, stdout
 from tulou.cli.plan import show_beside
 from tulou.cli.progress import Terminal
@@ -27,9 +27,6 @@ from tulou.cli.screens import (
 from tulou.core.errors import SettingsError, TulouError
 from tulou.core.progress import Silent
 from tulou.core.stage import Stage, StageResult
-
-if TYPE_CHECKING:
-    from tulou.bootstrap.project import Project
 
 
 @app.command()
@@ -242,7 +239,7 @@ def explain(
 
     opened = Project.open(project)
     if text is not None:
-        _explain_text(opened, text, model, label, html, as_json)
+        explain_text(opened, text, model, label, html, as_json)
         return
     if not record and not source and not rule:
         raise SettingsError(
@@ -266,24 +263,6 @@ def explain(
     else:
         listing = list_records(outputs, source, rule, limit)
         emit(listing) if as_json else show_records(listing)
-
-
-def _explain_text(
-    project: Project, text: str, model: str | None, label: str | None, html: Path | None, as_json: bool
-) -> None:
-    from tulou.bootstrap.explain import explain_text
-
-    found = explain_text(project, text, model, label)
-    if html is not None:
-        from tulou.model.explain import explanation_page
-
-        html.write_text(explanation_page(found), encoding="utf-8")
-    if as_json:
-        emit(found)
-        return
-    show_explanation(found)
-    if html is not None:
-        stdout.print(f"written to {plain(html)}", soft_wrap=True)
 
 
 @app.command()
