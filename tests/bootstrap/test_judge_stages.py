@@ -38,6 +38,11 @@ calibration_s = 1
 """
 
 
+class NothingRegistered:
+    def champion(self, name: str) -> None:
+        return None
+
+
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
     (tmp_path / "tulou.toml").write_text(SETTINGS)
@@ -132,5 +137,6 @@ def test_questions_about_what_is_not_there_are_answered_with_a_sentence(project:
         explain_text(project, " ")
     with pytest.raises(SettingsError, match="makes vectors"):
         explain_text(project, "hello", "encoder")
+    project.__dict__["registry"] = NothingRegistered()
     with pytest.raises(ModelError, match=r"before it is trained; `tulou run --until train\.intents`"):
         explain_text(project, "hello", "intents")
