@@ -16,6 +16,7 @@ SECTIONS: dict[str, type[settings.Section]] = {
     "[model.NAME.lora]": settings.LoraSettings,
     "[model.NAME.pretrain]": settings.PretrainSettings,
     "[model.compress]": settings.CompressSettings,
+    "[model.registry]": settings.RegistrySettings,
     "[service]": settings.ServiceSettings,
     "[rollout]": settings.RolloutSettings,
     "[apps.support]": settings.SupportSettings,

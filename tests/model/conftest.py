@@ -125,3 +125,26 @@ def encoder_folder(request: pytest.FixtureRequest, bert_folder: Path, tmp_path_f
     )  # fmt: skip
     XLMRobertaModel(config).save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def labelled_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from tests.model.classifier import labelled_rows, write_rows
+
+    return write_rows(tmp_path_factory.mktemp("labelled"), labelled_rows())
+
+
+@pytest.fixture(scope="session")
+def classifier_folder(bert_folder: Path, labelled_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny BERT, fine-tuned on `labelled_folder` until it knows what it says."""
+    from tulou.core.progress import Silent
+    from tulou.core.settings import ModelSettings
+    from tulou.model.finetune.classify import train_classifier
+
+    out, scratch = tmp_path_factory.mktemp("classifier"), tmp_path_factory.mktemp("scratch")
+    settings = ModelSettings(
+        task="classify", base=str(bert_folder), source="x", epochs=8, batch_size=16, learning_rate=3e-3
+    )
+    summary = train_classifier(labelled_folder, out, scratch, settings, bert_folder, Silent())
+    assert summary["validation_accuracy"] > 0.9
+    return out

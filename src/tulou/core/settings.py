@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
+from tulou.core.compression import parse
 from tulou.core.errors import SettingsError
 from tulou.core.types import DOCUMENT, Task
 from tulou.core.urls import without_secrets
@@ -40,6 +41,7 @@ SENSITIVE_KINDS: dict[str, tuple[str, SensitiveAction]] = {  # short name: (Pres
 Balance = Literal["round_robin", "least_connections"]
 
 _SHORT_NAMES = {entity: kind for kind, (entity, _) in SENSITIVE_KINDS.items()}
+_BESIDE_MODELS = ("compress", "registry")  # tables under [model] that are no models
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 
 
@@ -266,8 +268,32 @@ class ModelSettings(Section):
 
 
 class CompressSettings(Section):
-    methods: tuple[Literal["int8"], ...] = ("int8",)
+    """[model.compress]"""
+
+    methods: tuple[str, ...] = ("int8",)  # candidates: chains such as "trim+prune@0.5+int8", see core/compression.py
     max_accuracy_loss: float = Field(0.005, ge=0, le=1)
+    recovery_epochs: int = Field(6, ge=1)  # that a trimmed, pruned or distilled classifier is trained again
+    max_minutes: float = Field(0.0, ge=0)  # after which no further candidate is begun; 0: no limit
+
+    @field_validator("methods")
+    @classmethod
+    def _methods_we_have(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for method in value:
+            parse(method)
+        return value
+
+
+class RegistrySettings(Section):
+    """[model.registry]"""
+
+    url: str = "sqlite:///.tulou/mlflow.db"  # or an MLflow server: http://HOST:PORT
+
+    @field_validator("url")
+    @classmethod
+    def _kinds_we_have(cls, value: str) -> str:
+        if not value.startswith(("sqlite:///", "http://", "https://")):
+            raise ValueError("choose sqlite:///FILE or the URL of an MLflow server, http://HOST:PORT")
+        return value
 
 
 class ReplicaSettings(Section):
@@ -374,12 +400,13 @@ class BudgetSettings(Section):
 
 
 class Settings(Section):
-    """All of `tulou.toml`. `models` is the [model.NAME] tables; [model.compress] is taken out of them."""
+    """All of `tulou.toml`. `models` is the [model.NAME] tables, out of which `_BESIDE_MODELS` are taken."""
 
     project: ProjectSettings = ProjectSettings()
     data: DataSettings = DataSettings()
     models: dict[str, ModelSettings] = Field(default_factory=dict)
     compress: CompressSettings = CompressSettings()
+    registry: RegistrySettings = RegistrySettings()
     service: ServiceSettings = ServiceSettings()
     rollout: RolloutSettings = RolloutSettings()
     apps: AppsSettings = AppsSettings()
@@ -442,15 +469,15 @@ def with_listen(settings: Settings, listen: str) -> Settings:
 
 def parse_settings(raw: dict[str, Any], where: str = FILE_NAME) -> Settings:
     tables = dict(raw)
-    for key, meant in (("models", "model.NAME"), ("compress", "model.compress")):  # names that Settings has inside
+    inside = {"models": "model.NAME", **{key: f"model.{key}" for key in _BESIDE_MODELS}}
+    for key, meant in inside.items():  # names that Settings has inside
         if key in tables:
             raise SettingsError(f"{where}: unknown key {key!r}; did you mean '{meant}'?")
     models = tables.pop("model", {})
     if not isinstance(models, dict):
         raise SettingsError(f"{where}: [model.NAME] must be a table")
     models = dict(models)
-    if "compress" in models:
-        tables["compress"] = models.pop("compress")
+    tables |= {key: models.pop(key) for key in _BESIDE_MODELS if key in models}
     if not any(isinstance(model, dict) and model.get("task") == "embed" for model in models.values()):
         models["encoder"] = {"task": "embed", "base": "minilm"}  # search always needs vectors
     tables["models"] = models
@@ -484,7 +511,7 @@ def _spelled_as_in_file(path: list[int | str]) -> str:
     spelled = spelled.lstrip(".")
     if spelled.startswith("models"):
         return "model" + spelled.removeprefix("models")
-    return "model." + spelled if spelled.split(".")[0] == "compress" else spelled
+    return "model." + spelled if spelled.split(".")[0] in _BESIDE_MODELS else spelled
 
 
 def _keys_at(path: list[int | str]) -> list[str]:
@@ -498,7 +525,7 @@ def _keys_at(path: list[int | str]) -> list[str]:
             continue
         section = _section_of(field.annotation) or section
     keys = list(section.model_fields)
-    return [{"models": "model"}.get(key, key) for key in keys if not (section is Settings and key == "compress")]
+    return [{"models": "model"}.get(key, key) for key in keys if not (section is Settings and key in _BESIDE_MODELS)]
 
 
 def _section_of(annotation: Any) -> type[BaseModel] | None:

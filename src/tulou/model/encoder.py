@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from tulou.core.errors import ModelError
 from tulou.model.libraries import load_transformers, quiet
+from tulou.model.narrowed import NARROWED, load_narrowed
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -57,9 +58,13 @@ def mean_pool(hidden: Tensor, attention_mask: Tensor) -> Tensor:
 
 def load_body(folder: Path) -> Any:
     """The Hugging Face encoder in `folder`, FP32; raises `ModelError` where transformers cannot make one of it."""
+    transformers = load_transformers()
     try:
         with quiet():
-            return load_transformers().AutoModel.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
+            config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
+            if hasattr(config, NARROWED):
+                return load_narrowed(folder, config)
+            return transformers.AutoModel.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
     except (OSError, ValueError) as err:
         raise ModelError(f"the encoder in {folder} cannot be loaded: {err}") from err
 
