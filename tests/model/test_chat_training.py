@@ -141,13 +141,18 @@ def test_a_chat_model_learns_its_answers_and_keeps_them_when_served(causal_folde
     assert facts["conversations"] == {"train": 36, "validation": 4}
     assert facts["history"][-1]["validation_loss"] < 0.3
     made = compress_chat(
-        tmp_path / "out", rows, tmp_path / "made", CompressSettings(max_accuracy_loss=0.05),
+        tmp_path / "out", rows, tmp_path / "made", tmp_path / "scratch",
+        CompressSettings(methods=("int8", "int4", "prune+int8"), max_accuracy_loss=0.05),
         name="assistant", base="x", fingerprint="f", progress=Silent(),
     )  # fmt: skip
-    assert [row["precision"] for row in made["table"]] == ["fp32", "int8"]
+    assert [row["precision"] for row in made["table"]] == ["fp32", "int8", "int4@64"]
+    assert made["left_out"] == ["prune+int8"]
+    sizes = [row["size_bytes"] for row in made["table"]]
+    assert sizes == sorted(sizes, reverse=True)
     assert made["table"][0]["token_accuracy"] > 0.9
     assert made["table"][0]["perplexity"] == pytest.approx(2.718 ** facts["validation_loss"], rel=0.05)
-    assert made["chosen"] == "int8"
+    assert made["table"][0]["token_accuracy"] - made["table"][1]["token_accuracy"] <= 0.05
+    assert made["chosen"] in made["front"]
     assert (tmp_path / "made" / "int8" / "openvino_tokenizer.xml").is_file()
 
 

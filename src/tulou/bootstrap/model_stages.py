@@ -124,6 +124,7 @@ def _export_encoder(project: Project, name: str, model: ModelSettings, trained: 
             "tulou.model.compress",
             "tulou.model.base",
             "tulou.model.encoder",
+            "tulou.model.narrowed",
             "tulou.model.vocabulary",
             "tulou.model.causal",
         ),
@@ -301,6 +302,7 @@ def _compress(project: Project, name: str, model: ModelSettings, trained: str, r
             context.inputs[trained],
             context.inputs[rows],
             context.out,
+            context.scratch,
             settings,
             name=name,
             base=model.base,
@@ -318,9 +320,11 @@ def _compress(project: Project, name: str, model: ModelSettings, trained: str, r
             "tulou.model.compress",
             "tulou.model.evaluate",
             "tulou.model.encoder",
+            "tulou.model.narrowed",
             "tulou.model.vocabulary",
             "tulou.model.causal",
             "tulou.model.served",
+            "tulou.core.compression",
         ),
     )
 

@@ -1,4 +1,4 @@
-"""From trained folders to what serves: OpenVINO graphs in FP32 and INT8, measured against each other."""
+"""From trained folders to what serves: graphs pruned, distilled and quantised, measured against each other."""
 
 from tulou.model.compress.chat import export_chat
 from tulou.model.compress.compare import choose, compare

@@ -1,7 +1,8 @@
 """Export a chat model to the folder that OpenVINO GenAI serves: graph, tokenizer graph, chat template.
 
 FP32 gives the tokens that transformers gives. INT8 stores every weight matrix in 8 bits per channel and computes in the
-processor's own precision: a quarter of the size, faster for one stream, and other words now and then.
+processor's own precision: a quarter of the size, faster for one stream, and other words now and then. INT4 stores
+them in 4 bits by groups that share a scale (embeddings and the last layer in 8), an eighth of the size, and loses more.
 """
 
 from __future__ import annotations
@@ -11,19 +12,24 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from tulou.core.errors import ModelError
 from tulou.core.extras import load_extra, load_openvino
 from tulou.core.manifest import write_manifest
 from tulou.core.types import ModelManifest
 from tulou.model.causal import load_causal, load_chat_tokenizer
-from tulou.model.compress.encoder import Precision
 from tulou.model.libraries import load_nncf, load_torch, quiet
 
 # Properties that the graph is served with. Left alone, OpenVINO computes in bf16 where the processor can and keeps the
 # cache in 8 bits: fine for INT8, but then FP32 would not be the baseline that it claims to be.
-SERVING: dict[Precision, dict[str, str]] = {
+SERVING: dict[str, dict[str, str]] = {
     "fp32": {"INFERENCE_PRECISION_HINT": "f32", "KV_CACHE_PRECISION": "f32"},
+    "bf16": {"INFERENCE_PRECISION_HINT": "bf16"},
     "int8": {},
+    "int4": {},
+    "int4_sym": {},
 }
+WEIGHTS = {"int8": "INT8_ASYM", "int4": "INT4_ASYM", "int4_sym": "INT4_SYM"}  # NNCF's names of what weights become
+GROUP_SIZE = 64  # weights that share a scale in INT4; NNCF's own 128 loses more and saves 3 %
 
 _COPIED = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "special_tokens_map.json", "config.json")
 
@@ -31,8 +37,9 @@ _COPIED = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "sp
 def export_chat(
     folder: Path,
     out: Path,
-    precision: Precision = "fp32",
+    precision: str = "fp32",
     *,
+    group_size: int = GROUP_SIZE,
     name: str = "assistant",
     fingerprint: str = "",
     base: str = "",
@@ -48,12 +55,10 @@ def export_chat(
     tokenizer = load_chat_tokenizer(folder)
     model = load_causal(folder)
     graph = trace_stateful(model)
-    if precision == "int8":
-        nncf = load_nncf()
-        with quiet():
-            graph = nncf.compress_weights(graph, mode=nncf.CompressWeightsMode.INT8_ASYM)
+    if precision in WEIGHTS:
+        graph = _compress_weights(graph, precision, group_size)
     out.mkdir(parents=True, exist_ok=True)
-    save_graph(graph, out / "openvino_model.xml")
+    save_graph(graph, out / "openvino_model.xml", is_half=precision == "bf16")
     _export_tokenizer(tokenizer, out)
     for file in _COPIED:
         if (folder / file).is_file():
@@ -71,6 +76,17 @@ def export_chat(
     )
     write_manifest(out, manifest)
     return manifest
+
+
+def _compress_weights(graph: Any, precision: str, group_size: int) -> Any:
+    nncf = load_nncf()
+    mode = getattr(nncf.CompressWeightsMode, WEIGHTS[precision])
+    options = {"group_size": group_size} if precision.startswith("int4") else {}
+    try:
+        with quiet():
+            return nncf.compress_weights(graph, mode=mode, **options)
+    except (nncf.ValidationError, nncf.InvalidGroupSizeError) as err:
+        raise ModelError(f"{precision} with groups of {group_size} weights does not fit this model: {err}") from err
 
 
 def _context_length(config: Any) -> int:

@@ -1,7 +1,8 @@
-"""Export an encoder to OpenVINO: pooling and head inside the graph, weights FP32 or INT8.
+"""Export an encoder to OpenVINO: pooling and head inside the graph, weights FP32, BF16 or INT8.
 
 INT8 is post-training quantisation by NNCF with its transformer preset, calibrated on real texts: weights, embeddings
 and activations become 8 bits, a quarter of the size and, where the processor has VNNI, about four times the speed.
+BF16 is half of the size and needs no calibration; without bf16 arithmetic in the processor it is not faster.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from tulou.core.errors import ModelError
 from tulou.core.extras import load_openvino
@@ -24,11 +25,13 @@ if TYPE_CHECKING:
 
     from tulou.model.encoder import Encoder
 
-Precision = Literal["fp32", "int8"]
-
 # Properties that the graph is served with. Left alone, OpenVINO computes in bf16 where the processor can: INT8 does so
 # between its integer layers, while FP32 shall mean what it says.
-SERVING: dict[Precision, dict[str, str]] = {"fp32": {"INFERENCE_PRECISION_HINT": "f32"}, "int8": {}}
+SERVING: dict[str, dict[str, str]] = {
+    "fp32": {"INFERENCE_PRECISION_HINT": "f32"},
+    "bf16": {"INFERENCE_PRECISION_HINT": "bf16"},
+    "int8": {},
+}
 
 CALIBRATION_TEXTS = 300  # NNCF's own default; 300 were enough for 77 intents within 0.1 points
 MAX_TOKENS = 256  # what the sentence encoders we start from were trained with
@@ -37,7 +40,7 @@ MAX_TOKENS = 256  # what the sentence encoders we start from were trained with
 def export_encoder(
     folder: Path,
     out: Path,
-    precision: Precision = "fp32",
+    precision: str = "fp32",
     calibration: Sequence[str] = (),
     *,
     name: str = "encoder",
@@ -61,7 +64,7 @@ def export_encoder(
     if precision == "int8":
         graph = _quantise(graph, tokenizer, calibration, max_tokens)
     out.mkdir(parents=True, exist_ok=True)
-    load_openvino().save_model(graph, out / "openvino_model.xml", compress_to_fp16=False)
+    load_openvino().save_model(graph, out / "openvino_model.xml", compress_to_fp16=precision == "bf16")
     tokenizer.save(str(out / "tokenizer.json"))
     labels = [config["id2label"][key] for key in sorted(config["id2label"], key=int)] if is_classifier else []
     task: Task = "classify" if is_classifier else "embed"

@@ -1,17 +1,21 @@
-"""The compress stage: export in every precision, measure side by side, say which one may serve."""
+"""The compress stage: which candidates there are for a model, and how each is made, judged and timed."""
 
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tulou.core.compression import Plan, left_out, plans
 from tulou.core.progress import Progress
 from tulou.core.settings import CompressSettings
 from tulou.core.types import CONVERSATION, LABELLED
 from tulou.model.compress.chat import export_chat
-from tulou.model.compress.compare import Row, choose, compare
-from tulou.model.compress.encoder import CALIBRATION_TEXTS, Precision, export_encoder
+from tulou.model.compress.compare import TIMED_ROUNDS
+from tulou.model.compress.encoder import CALIBRATION_TEXTS, export_encoder
+from tulou.model.compress.search import Bench, search
+from tulou.model.compress.shape import Lessons, shape_classifier
 from tulou.model.evaluate import evaluate_chat, evaluate_classifier
 from tulou.model.rows import read_rows
 from tulou.model.served import ServedEncoder, ServedWriter
@@ -24,6 +28,7 @@ def compress_classifier(
     trained: Path,
     examples: Path,
     out: Path,
+    scratch: Path,
     settings: CompressSettings,
     *,
     name: str,
@@ -31,28 +36,43 @@ def compress_classifier(
     fingerprint: str,
     progress: Progress,
 ) -> dict[str, Any]:
-    """Write one served folder for each precision, `out/fp32` and so on; return the table, the choice and its reason."""
-    texts = [row["text"] for row in read_rows(examples, LABELLED) if row["split"] == "train"]
+    """Write a served folder for the baseline, the choice and every candidate of the front; return what was found."""
+    rows = list(read_rows(examples, LABELLED))
+    lessons = Lessons(*([row for row in rows if row["split"] == split] for split in ("train", "validation")))
+    texts = [row["text"] for row in lessons.train]
     calibration = random.Random(0).sample(texts, min(CALIBRATION_TEXTS, len(texts)))
-    folders = _folders(out, settings)
-    with progress.bar(f"Compress {name}", total=len(folders) + 1, unit="steps") as bar:
-        for precision, folder in folders.items():
-            export_encoder(trained, folder, precision, calibration, name=name, base=base, fingerprint=fingerprint)
-            bar.advance()
-        table = compare(
-            folders,
-            lambda folder: ServedEncoder(folder, threads=1),
-            calibration,
-            lambda folder: evaluate_classifier(folder, examples),
-        )
-        bar.advance()
-    return _summary(table, settings)
+    candidates = plans(settings.methods, "classify")
+    with progress.bar(f"Compress {name}", total=len(candidates) + 1, unit="candidates") as bar:
+
+        def shape(plan: Plan, folder: Path) -> Mapping[str, Any]:
+            lesson_scratch = scratch / "recovery" / plan.shape_name
+            return shape_classifier(
+                trained, plan.shaping, lessons, folder, lesson_scratch, settings.recovery_epochs, bar
+            )
+
+        def export(plan: Plan, weights: Path, folder: Path) -> None:
+            precision = plan.precision.name
+            export_encoder(weights, folder, precision, calibration, name=name, base=base, fingerprint=fingerprint)
+
+        def measure(folder: Path) -> Mapping[str, Any]:
+            scores = evaluate_classifier(folder, examples)
+            if lessons.validation:
+                scores["validation_accuracy"] = evaluate_classifier(folder, examples, "validation")["accuracy"]
+            return scores
+
+        def open_timed(folder: Path) -> ServedEncoder:
+            return ServedEncoder(folder, threads=1)
+
+        bench = Bench(shape, export, measure, open_timed, calibration, TIMED_ROUNDS)
+        summary = search(candidates, trained, bench, out, scratch, settings, bar)
+    return {**summary, "left_out": left_out(settings.methods, "classify")}
 
 
 def compress_chat(
     trained: Path,
     examples: Path,
     out: Path,
+    scratch: Path,
     settings: CompressSettings,
     *,
     name: str,
@@ -62,16 +82,25 @@ def compress_chat(
 ) -> dict[str, Any]:
     """As `compress_classifier`, for a chat model: the latency is that of 32 tokens to a held-out question."""
     asked = [row["messages"][:-1] for row in read_rows(examples, CONVERSATION) if row["split"] == "validation"]
-    folders = _folders(out, settings)
-    with progress.bar(f"Compress {name}", total=len(folders) + 1, unit="steps") as bar:
-        for precision, folder in folders.items():
-            export_chat(trained, folder, precision, name=name, base=base, fingerprint=fingerprint)
-            bar.advance()
-        table = compare(
-            folders, _timed_writer, asked[:20], lambda folder: evaluate_chat(folder, examples), TIMED_ANSWERS
+    candidates = plans(settings.methods, "chat")
+
+    def export(plan: Plan, weights: Path, folder: Path) -> None:
+        group = int(plan.precision.amount or 0)
+        export_chat(
+            weights, folder, plan.precision.name, group_size=group, name=name, base=base, fingerprint=fingerprint
         )
-        bar.advance()
-    return _summary(table, settings)
+
+    bench = Bench(
+        shape=_never,
+        export=export,
+        measure=lambda folder: evaluate_chat(folder, examples),
+        open_timed=_timed_writer,
+        probes=asked[:20],
+        rounds=TIMED_ANSWERS,
+    )
+    with progress.bar(f"Compress {name}", total=len(candidates) + 1, unit="candidates") as bar:
+        summary = search(candidates, trained, bench, out, scratch, settings, bar)
+    return {**summary, "left_out": left_out(settings.methods, "chat")}
 
 
 def _timed_writer(folder: Path) -> Any:
@@ -79,11 +108,5 @@ def _timed_writer(folder: Path) -> Any:
     return lambda messages: write(messages, TIMED_TOKENS, is_exact=True)
 
 
-def _folders(out: Path, settings: CompressSettings) -> dict[Precision, Path]:
-    precisions: list[Precision] = ["fp32", *settings.methods]
-    return {precision: out / precision for precision in precisions}
-
-
-def _summary(table: list[Row], settings: CompressSettings) -> dict[str, Any]:
-    chosen, reason = choose(table, settings.max_accuracy_loss)
-    return {"table": table, "chosen": chosen, "reason": reason}
+def _never(plan: Plan, folder: Path) -> Mapping[str, Any]:
+    raise AssertionError(f"no chat model is shaped, but {plan.name} asks for it in {folder}")

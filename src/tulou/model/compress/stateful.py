@@ -112,8 +112,9 @@ def trace_stateful(model: Any) -> Any:
     return graph
 
 
-def save_graph(graph: Any, path: Path) -> None:
-    load_openvino().save_model(graph, path, compress_to_fp16=False)
+def save_graph(graph: Any, path: Path, is_half: bool = False) -> None:
+    """Write the graph; `is_half` stores its weights in 16 bits."""
+    load_openvino().save_model(graph, path, compress_to_fp16=is_half)
 
 
 def _cache_shape(config: Any) -> tuple[int, int, int]:
