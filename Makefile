@@ -56,7 +56,7 @@ bench: $(VENV)/.ready  ## the measurements in docs/benchmarks.md
 GPU := triton cuda-bindings cuda-pathfinder cuda-toolkit $(addprefix nvidia-,cublas cuda-cupti cuda-nvrtc cuda-runtime \
   cudnn-cu13 cufft cufile curand cusolver cusparse cusparselt-cu13 nccl-cu13 nvjitlink nvshmem-cu13 nvtx)
 
-EXTRAS := train ocr speech postgres mysql mongo elastic hdfs s3 ray samples dev
+EXTRAS := train onnx ocr speech postgres mysql mongo elastic hdfs s3 ray samples dev
 
 lock: $(VENV)/.ready  ## choose the newest allowed versions and write requirements.lock
 	$(BIN)/python -m pip install --quiet uv

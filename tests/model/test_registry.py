@@ -20,7 +20,15 @@ def candidate(folder: Path, name: str, fingerprint: str, accuracy: float = 0.9) 
         (made / precision / "model.bin").write_text(f"{fingerprint} {precision}")
     table = [{"precision": "fp32", "size_bytes": 4}, {"precision": "int8", "size_bytes": 1}]
     return Candidate(
-        name, made, fingerprint, "int8", table, {"accuracy": accuracy}, accuracy, "within the loss", {"data": "x"}
+        name,
+        made,
+        fingerprint,
+        "int8",
+        table,
+        {"accuracy": accuracy},
+        accuracy,
+        "within the loss",
+        {"data": {"split": "x"}},
     )
 
 
@@ -49,9 +57,9 @@ def test_promote_and_rollback_move_the_champion(registry: Registry, tmp_path: Pa
     registry.promote("assistant", 3)
     assert registry.find("assistant").version == 3
     registry.rollback("assistant")
-    assert registry.find("assistant").version == 2
+    assert registry.find("assistant").version == 1
     registry.promote("assistant", 1)
-    with pytest.raises(ModelError, match="no version before 1"):
+    with pytest.raises(ModelError, match="served no version before 1"):
         registry.rollback("assistant")
 
 

@@ -13,8 +13,8 @@ from tulou.core.compression import parse
 from tulou.core.errors import ModelError
 from tulou.core.progress import SilentBar
 from tulou.core.types import LABELLED
-from tulou.model.compress.encoder import export_encoder
-from tulou.model.compress.shape import Lessons, labelled_batches, read_labels, read_tokenizer, shape_classifier
+from tulou.model.compress.encoder import export_encoder, read_labels
+from tulou.model.compress.shape import Lessons, labelled_batches, read_tokenizer, shape_classifier
 from tulou.model.rows import read_rows
 from tulou.model.served import ServedEncoder
 

@@ -16,6 +16,7 @@ from tulou.core.errors import SettingsError
 from tulou.core.settings import FILE_NAME, DataSettings, Settings, SupportSettings, load_settings, with_listen
 from tulou.core.stage import read_json
 from tulou.core.state import open_state
+from tulou.core.urls import expand
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Engine
@@ -87,7 +88,10 @@ class Project:
         from tulou.model.registry import Registry
 
         self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return Registry(f"sqlite:///{self.home / 'mlflow.db'}", self.home / "registry")
+        url = expand(self.settings.registry.url)
+        if url.startswith("sqlite:///"):
+            return Registry(f"sqlite:///{self.folder / url.removeprefix('sqlite:///')}", self.home / "registry")
+        return Registry(url, self.home / "registry", prefix=f"{self.settings.project.name}.")
 
     def has_secret(self, name: str) -> bool:
         return self._secret_file(name).exists()

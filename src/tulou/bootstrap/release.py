@@ -12,6 +12,9 @@ from typing import Any
 from tulou.core.stage import MANIFEST, Summary, read_json
 from tulou.model.registry import Candidate, ModelVersion, Registry
 
+# Steps whose output is data and no model.
+_DATA_STEPS = ("collect", "clean", "split", "passages", "examples", "index")
+
 
 def release(registry: Registry, name: str, made: Path, tolerance: float) -> Summary:
     """Register the output folder `made` of a compress stage, and promote it unless it is worse."""
@@ -40,7 +43,11 @@ def is_worse(version: ModelVersion, champion: ModelVersion, tolerance: float) ->
 def _candidate(name: str, made: Path, manifest: dict[str, Any]) -> Candidate:
     summary = manifest["summary"]
     row: dict[str, Any] = next((row for row in summary["table"] if row["precision"] == summary["chosen"]), {})
-    scores = {key: float(value) for key, value in row.items() if isinstance(value, int | float)}
+    scores = {
+        key: float(value)
+        for key, value in row.items()
+        if isinstance(value, int | float) and not isinstance(value, bool)
+    }
     return Candidate(
         name=name,
         folder=made,
@@ -50,5 +57,27 @@ def _candidate(name: str, made: Path, manifest: dict[str, Any]) -> Candidate:
         metrics=scores,
         score=scores.get("accuracy", scores.get("token_accuracy")),
         verdict=summary["reason"],
-        lineage={"stage": manifest["name"], "inputs": manifest["inputs"], "settings": manifest["settings"]},
+        lineage=lineage_of(made, manifest),
     )
+
+
+def lineage_of(made: Path, manifest: dict[str, Any]) -> dict[str, Any]:
+    """What a model was made from: the data's fingerprints, and settings and code of each stage that made the model."""
+    stages: dict[str, dict[str, Any]] = {}
+    _gather(made.parent.parent, manifest, stages)
+    models = {name: stage for name, stage in stages.items() if name.partition(".")[0] not in _DATA_STEPS}
+    return {
+        "stage": manifest["name"],
+        "inputs": manifest["inputs"],
+        "settings": {name.partition(".")[0]: stage["settings"] or {} for name, stage in models.items()},
+        "data": {name: stage["fingerprint"] for name, stage in stages.items() if name not in models},
+        "code": {module: digest for stage in models.values() for module, digest in stage.get("code", {}).items()},
+    }
+
+
+def _gather(root: Path, manifest: dict[str, Any], stages: dict[str, dict[str, Any]]) -> None:
+    """`manifest` and those of everything upstream that is still there, nearest first."""
+    stages[manifest["name"]] = manifest
+    for name, fingerprint in manifest["inputs"].items():
+        if name not in stages and (upstream := read_json(root / name / fingerprint / MANIFEST)):
+            _gather(root, upstream, stages)

@@ -1,17 +1,19 @@
-"""Verbs around the registry: models list, show, promote, rollback."""
+"""Verbs around the registry: models list, show, compare, promote, rollback, export."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from tulou.cli.app import HERE, JsonOption, ProjectOption, app
-from tulou.cli.output import emit, human_bytes, stdout, table
+from tulou.cli.output import emit, human_bytes, plain, stdout, table
 from tulou.cli.screens import accuracy_of
 
-models = typer.Typer(help="Registered models: list, show, promote, rollback.", no_args_is_help=True)
+models = typer.Typer(help="Registered models: list, show, compare, promote, rollback, export.", no_args_is_help=True)
 app.add_typer(models, name="models")
 
 ModelName = Annotated[str, typer.Argument(help="Name of a model, [model.NAME] in tulou.toml.")]
@@ -33,7 +35,7 @@ def list_models(project: ProjectOption = HERE, as_json: JsonOption = False) -> N
         rows.add_row(
             version["name"],
             str(version["version"]),
-            "champion" if version["is_champion"] else "",
+            "champion" if version["is_champion"] else "challenger" if version["is_challenger"] else "",
             version["precision"],
             human_bytes(measured["size_bytes"]) if measured else "",
             f"{measured['latency_ms_p50']:.1f} ms" if measured else "",
@@ -60,6 +62,46 @@ def show(
 
 
 @models.command()
+def compare(
+    a: Annotated[str, typer.Argument(metavar="A", help="NAME, NAME@VERSION, NAME@champion or NAME@challenger.")],
+    b: Annotated[str, typer.Argument(metavar="B", help="The same, of the other.")],
+    project: ProjectOption = HERE,
+    as_json: JsonOption = False,
+) -> None:
+    """Show two versions side by side: scores, size, latency, and what was different in their making."""
+    from tulou.bootstrap.project import Project
+    from tulou.model.versions import compare_versions
+
+    registry = Project.open(project).registry
+    found = compare_versions(*(registry.find(*_name_and_version(each)) for each in (a, b)))
+    if as_json:
+        emit(found)
+    else:
+        _show_comparison(found)
+
+
+@models.command()
+def export(
+    name: ModelName,
+    to: Annotated[Path, typer.Option("--to", help="A new or empty folder.")],
+    kind: Annotated[str, typer.Option("--format", help="openvino, onnx or safetensors.")] = "openvino",
+    version: Annotated[str | None, typer.Option(help="Number or alias, by default the champion.")] = None,
+    project: ProjectOption = HERE,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a version's files to a folder, for use elsewhere."""
+    from tulou.bootstrap.export import export_version
+    from tulou.bootstrap.project import Project
+
+    found = export_version(Project.open(project), name, version, kind, to)
+    files = sorted(path.relative_to(to).as_posix() for path in to.rglob("*") if path.is_file())
+    if as_json:
+        emit({"name": name, "version": found.version, "format": kind, "folder": str(to.resolve()), "files": files})
+    else:
+        stdout.print(f"version {found.version} of {name} is in {to}: {', '.join(files)}", soft_wrap=True)
+
+
+@models.command()
 def promote(
     name: ModelName,
     version: Annotated[int, typer.Argument(help="Version that shall serve.")],
@@ -76,7 +118,7 @@ def promote(
 
 @models.command()
 def rollback(name: ModelName, project: ProjectOption = HERE, as_json: JsonOption = False) -> None:
-    """Make the version before the champion the champion again."""
+    """Make the version that served before the champion the champion again."""
     from tulou.bootstrap.project import Project
 
     registry = Project.open(project).registry
@@ -89,3 +131,41 @@ def _tell_champion(champion: dict[str, Any], as_json: bool) -> None:
         emit({"name": champion["name"], "champion": champion["version"]})
     else:
         stdout.print(f"{champion['name']} serves version {champion['version']} from the next `tulou serve` on")
+
+
+def _name_and_version(asked: str) -> tuple[str, str | None]:
+    name, at, version = asked.partition("@")
+    return name, version if at else None
+
+
+def _show_comparison(found: dict[str, Any]) -> None:
+    columns = [f"{plain(each['name'])} {each['version']}" for each in (found["a"], found["b"])]
+    rows = table("", *(f">{column}" for column in columns), ">difference")
+    rows.add_row("precision", *(plain(found[side]["precision"]) for side in ("a", "b")), "")
+    for metric in found["metrics"]:
+        show = _SHOWN.get(metric["name"], _figure)
+        difference = (
+            ""
+            if metric["difference"] is None
+            else ("+" if metric["difference"] > 0 else "") + show(metric["difference"])
+        )
+        rows.add_row(metric["name"], *("" if metric[side] is None else show(metric[side]) for side in "ab"), difference)
+    stdout.print(rows)
+    for title, part in (("settings", "settings"), ("data, by fingerprint", "data"), ("code", "code")):
+        if not found[part]:
+            stdout.print(f"the same {title}", style="dim")
+            continue
+        rows = table(f"different {title}", *columns)
+        for each in found[part]:
+            rows.add_row(plain(each["key"]), *("-" if each[side] is None else plain(each[side]) for side in "ab"))
+        stdout.print(rows)
+
+
+def _figure(value: float) -> str:
+    return f"{value:,.0f}" if value == int(value) else f"{value:.4f}"
+
+
+_SHOWN: dict[str, Callable[[float], str]] = {
+    "size_bytes": lambda value: ("-" if value < 0 else "") + human_bytes(abs(value)),
+    "latency_ms_p50": lambda value: f"{value:.2f} ms",
+}

@@ -198,6 +198,7 @@ class Pipeline:
                 "fingerprint": fingerprint,
                 "inputs": {name: done[name].fingerprint for name in stage.inputs},
                 "settings": stage.settings,
+                "code": {module: code_digest(module) for module in stage.code},
                 "summary": summary,
                 "seconds": round(self.clock() - started, 3),
                 "peak_rss_bytes": _peak_bytes(),

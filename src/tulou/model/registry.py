@@ -1,8 +1,10 @@
 """The registry: every model ever made for a project, with its evaluation, its lineage and which one serves.
 
 MLflow keeps names, versions, aliases and metrics (an SQLite file by default, a server by URL); the files of a version
-are kept beside it, hard-linked where the disk allows, so that stage outputs can be pruned. A version is never changed
-after it was registered. The alias `champion` is what serves.
+are kept beside it, hard-linked where the disk allows, so that stage outputs can be pruned; with a server they are
+uploaded, too, and a machine that lacks them fetches them. A version is never changed after it was registered. The alias
+`champion` is what serves, `challenger` the newest one that was registered and does not. Which versions have served, in
+order, is a tag of the model, so that rolling back returns to what served before and not to what never did.
 """
 
 from __future__ import annotations
@@ -21,12 +23,18 @@ from typing import TYPE_CHECKING, Any
 from tulou.core.errors import ModelError
 from tulou.core.extras import load_extra
 from tulou.core.stage import read_json, write_json
+from tulou.core.urls import without_secrets
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-CHAMPION = "champion"
+CHAMPION, CHALLENGER = "champion", "challenger"
+WEIGHTS = "weights"  # folder with the float weights of what serves, where the compress stage left them
 _RECORD = "registration.json"
+_SERVED = "tulou.served"  # tag of a model: numbers of the versions that have served, oldest first
+_SERVED_KEPT = 500
+_PARAMETER_CHARS = 500  # MLflow refuses longer values of parameters on some servers
+_SERVER_TRIES, _SERVER_TIMEOUT_S = "2", "30"  # MLflow's own are seven tries of two minutes
 
 
 @dataclass(frozen=True)
@@ -45,6 +53,13 @@ class ModelVersion:
     registered_at: float  # seconds since the epoch
     folder: Path  # of the precision that serves
     is_champion: bool = False
+    is_challenger: bool = False
+
+    @property
+    def weights(self) -> Path | None:
+        """The safetensors folder that the served graph was exported from; None where none was registered."""
+        folder = self.folder.parent / WEIGHTS
+        return folder if folder.is_dir() else None
 
 
 @dataclass(frozen=True)
@@ -63,12 +78,15 @@ class Candidate:
 
 
 class Registry:
-    def __init__(self, uri: str, artifacts: Path) -> None:
+    """`prefix` keeps the models of several projects apart on one server; names given and returned are without it."""
+
+    def __init__(self, uri: str, artifacts: Path, prefix: str = "") -> None:
         self._uri = uri
         self._artifacts = artifacts
+        self._prefix = prefix
 
     def register(self, candidate: Candidate) -> ModelVersion:
-        """Add `candidate` as the newest version; the first version of a name becomes champion.
+        """Add `candidate` as the newest version; the first version of a name becomes champion, others challenge it.
 
         Registering the same fingerprint again returns the version it already has.
         """
@@ -77,87 +95,149 @@ class Registry:
                 return known
         client = self._client
         if candidate.name not in self.names():
-            client.create_registered_model(candidate.name)
-        arriving = self._artifacts / candidate.name / f"{candidate.fingerprint}.partial"
-        final = self._artifacts / candidate.name / candidate.fingerprint
-        shutil.rmtree(arriving, ignore_errors=True)
-        shutil.rmtree(final, ignore_errors=True)
-        precisions = [row["precision"] for row in candidate.table] or [candidate.precision]
-        for precision in precisions:
-            shutil.copytree(candidate.folder / precision, arriving / precision, copy_function=_link_or_copy)
-        record = {**asdict(candidate), "folder": candidate.precision}
-        write_json(arriving / _RECORD, record)
-        os.replace(arriving, final)
+            client.create_registered_model(self._prefix + candidate.name)
+        final = self._keep(candidate)
         run = self._log_run(candidate)
+        if self._is_server:
+            client.log_artifacts(run, str(final), candidate.fingerprint)
         created = client.create_model_version(
-            candidate.name, source=str(final), run_id=run, tags={"fingerprint": candidate.fingerprint}
+            self._prefix + candidate.name,
+            source=f"runs:/{run}/{candidate.fingerprint}" if self._is_server else str(final),
+            run_id=run,
+            tags={"fingerprint": candidate.fingerprint},
         )
         if self.champion(candidate.name) is None:
             self.promote(candidate.name, int(created.version))
+        else:
+            self.challenge(candidate.name, int(created.version))
         return self.find(candidate.name, int(created.version))
 
     def names(self) -> list[str]:
-        return sorted(model.name for model in self._client.search_registered_models(max_results=1000))
+        found = (model.name for model in self._client.search_registered_models(max_results=1000))
+        return sorted(name.removeprefix(self._prefix) for name in found if name.startswith(self._prefix))
 
     def versions(self, name: str) -> list[ModelVersion]:
         """All versions of `name`, oldest first; empty for an unknown name."""
-        champion = self._champion_number(name)
-        found = self._client.search_model_versions(f"name = '{name}'")
-        made = (_version(each, champion, self._folder(each)) for each in found)
+        champion, challenger = self._aliased(name, CHAMPION), self._aliased(name, CHALLENGER)
+        found = self._client.search_model_versions(f"name = '{self._prefix}{name}'")
+        made = (_version(each, name, champion, challenger, self._fetched(each, name)) for each in found)
         return sorted(made, key=lambda each: each.version)
 
-    def find(self, name: str, version: int | None = None) -> ModelVersion:
-        """One version, by default the champion. Raises `ModelError` listing what there is."""
+    def find(self, name: str, version: int | str | None = None) -> ModelVersion:
+        """One version by number or alias, by default the champion. Raises `ModelError` listing what there is."""
         versions = self.versions(name)
+        alias = CHAMPION if version is None else version
         for each in versions:
-            if each.version == version or (version is None and each.is_champion):
+            is_meant = {CHAMPION: each.is_champion, CHALLENGER: each.is_challenger}.get(str(alias), False)
+            if is_meant or str(each.version) == str(version):
                 return each
         if not versions:
             have = ", ".join(self.names()) or "none yet"
             raise ModelError(f"no model {name!r} is registered; there are: {have}")
         have = ", ".join(str(each.version) for each in versions)
+        if alias == CHALLENGER:
+            raise ModelError(f"model {name!r} has no challenger: its newest version serves; there are: {have}")
         raise ModelError(f"model {name!r} has no version {version}; there are: {have}")
 
     def champion(self, name: str) -> ModelVersion | None:
-        number = self._champion_number(name)
+        number = self._aliased(name, CHAMPION)
         return None if number is None else self.find(name, number)
 
     def promote(self, name: str, version: int) -> None:
         """Let `version` serve from the next start on. Raises `ModelError` if there is no such version."""
+        promoted = self.find(name, version)
+        served = self._served(name)
+        if not served or served[-1] != version:
+            self._note_served(name, [*served, version])
+        self._client.set_registered_model_alias(self._prefix + name, CHAMPION, str(version))
+        if promoted.is_challenger:
+            self._client.delete_registered_model_alias(self._prefix + name, CHALLENGER)
+
+    def challenge(self, name: str, version: int) -> None:
+        """Mark `version` as the one that wants to serve. Raises `ModelError` if there is no such version."""
         self.find(name, version)
-        self._client.set_registered_model_alias(name, CHAMPION, str(version))
+        self._client.set_registered_model_alias(self._prefix + name, CHALLENGER, str(version))
 
     def rollback(self, name: str) -> None:
-        """Make the version before the champion champion again. Raises `ModelError` if there is none."""
+        """Make the version that served before the champion champion again. Raises `ModelError` if there is none."""
         champion = self.find(name)
-        earlier = [each.version for each in self.versions(name) if each.version < champion.version]
-        if not earlier:
-            raise ModelError(f"model {name!r} has no version before {champion.version} to go back to")
-        self.promote(name, earlier[-1])
+        served = self._served(name)
+        while served and served[-1] == champion.version:
+            served.pop()
+        if not served:
+            raise ModelError(f"model {name!r} has served no version before {champion.version} to go back to")
+        self._note_served(name, served)
+        self._client.set_registered_model_alias(self._prefix + name, CHAMPION, str(served[-1]))
 
-    def _folder(self, entry: Any) -> Path:
-        """Where a version's files lie now: beside the registry, wherever the project was when it was registered."""
-        return self._artifacts / str(entry.name) / str(entry.tags.get("fingerprint") or Path(entry.source).name)
+    def _served(self, name: str) -> list[int]:
+        """Numbers of the versions that served, the champion last. Before there was the tag, every version served."""
+        tags = self._client.get_registered_model(self._prefix + name).tags
+        if _SERVED in tags:
+            return [int(number) for number in tags[_SERVED].split(",") if number]
+        champion = self._aliased(name, CHAMPION) or 0
+        return [each.version for each in self.versions(name) if each.version <= champion]
 
-    def _champion_number(self, name: str) -> int | None:
+    def _note_served(self, name: str, numbers: Sequence[int]) -> None:
+        kept = numbers[-_SERVED_KEPT:]  # a tag holds a few thousand characters
+        self._client.set_registered_model_tag(self._prefix + name, _SERVED, ",".join(map(str, kept)))
+
+    def _keep(self, candidate: Candidate) -> Path:
+        """Copy the candidate's folders beside the registry, whole or not at all."""
+        arriving = self._artifacts / candidate.name / f"{candidate.fingerprint}.partial"
+        final = self._artifacts / candidate.name / candidate.fingerprint
+        shutil.rmtree(arriving, ignore_errors=True)
+        shutil.rmtree(final, ignore_errors=True)
+        measured = [str(row["precision"]) for row in candidate.table]
+        for folder in dict.fromkeys((candidate.precision, *measured, WEIGHTS)):
+            if (candidate.folder / folder).is_dir() or folder == candidate.precision:
+                shutil.copytree(candidate.folder / folder, arriving / folder, copy_function=_link_or_copy)
+        write_json(arriving / _RECORD, {**asdict(candidate), "folder": candidate.precision})
+        os.replace(arriving, final)
+        return final
+
+    def _fetched(self, entry: Any, name: str) -> Path:
+        """Where a version's files lie now: beside the registry, wherever the project was when it was registered.
+
+        Files that another machine registered are downloaded from the server at their first use.
+        """
+        fingerprint = str(entry.tags.get("fingerprint") or Path(entry.source).name)
+        folder = self._artifacts / name / fingerprint
+        if self._is_server and not (folder / _RECORD).is_file():
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            with TemporaryDirectory(dir=folder.parent, prefix=f"{fingerprint}.partial-") as arriving:
+                got = self._client.download_artifacts(entry.run_id, fingerprint, arriving)
+                shutil.rmtree(folder, ignore_errors=True)
+                os.replace(got, folder)
+        return folder
+
+    @property
+    def _is_server(self) -> bool:
+        return self._uri.startswith(("http://", "https://"))
+
+    def _aliased(self, name: str, alias: str) -> int | None:
         from mlflow.exceptions import MlflowException
 
         try:
-            return int(self._client.get_model_version_by_alias(name, CHAMPION).version)
+            return int(self._client.get_model_version_by_alias(self._prefix + name, alias).version)
         except MlflowException as err:
             if err.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
                 return None
-            raise ModelError(f"the registry {self._uri} cannot be read: {err.message}") from err
+            raise ModelError(f"the registry {without_secrets(self._uri)} cannot be read: {err.message}") from err
 
     def _log_run(self, candidate: Candidate) -> str:
         """The evaluation as an MLflow run, for those who look with MLflow's own tools."""
-        client = self._client
-        experiment = client.get_experiment_by_name(candidate.name)
-        experiment_id = experiment.experiment_id if experiment else client.create_experiment(candidate.name)
-        run_id: str = client.create_run(experiment_id, tags={"fingerprint": candidate.fingerprint}).info.run_id
+        client, name = self._client, self._prefix + candidate.name
+        experiment = client.get_experiment_by_name(name)
+        experiment_id = experiment.experiment_id if experiment else client.create_experiment(name)
+        tags = {"fingerprint": candidate.fingerprint}
+        for key in ("data", "code"):
+            tags |= {part: str(value) for part, value in flat({key: candidate.lineage.get(key, {})}).items()}
+        run_id: str = client.create_run(experiment_id, tags=tags).info.run_id
         for key, value in candidate.metrics.items():
             client.log_metric(run_id, key, value)
         client.log_param(run_id, "precision", candidate.precision)
+        for key, value in flat(candidate.lineage.get("settings") or {}).items():
+            client.log_param(run_id, key, str(value)[:_PARAMETER_CHARS])
         client.set_terminated(run_id)
         return run_id
 
@@ -167,7 +247,22 @@ class Registry:
         mlflow = load_extra("mlflow", "train", "the model registry")
         logging.getLogger("mlflow").setLevel(logging.WARNING)  # it tells every table it makes
         _make_database(mlflow, self._uri)
-        return mlflow.MlflowClient(tracking_uri=self._uri, registry_uri=self._uri)
+        client = mlflow.MlflowClient(tracking_uri=self._uri, registry_uri=self._uri)
+        if self._is_server:
+            _require_answer(mlflow, client, self._uri)
+        return client
+
+
+def _require_answer(mlflow: ModuleType, client: MlflowClient, uri: str) -> None:
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", _SERVER_TRIES)
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", _SERVER_TIMEOUT_S)
+    try:
+        client.search_registered_models(max_results=1)
+    except mlflow.exceptions.MlflowException as err:
+        raise ModelError(
+            f"the registry {without_secrets(uri)} does not answer: {str(err.message)[:300]}; "
+            "check model.registry.url and that the MLflow server runs"
+        ) from err
 
 
 def _make_database(mlflow: ModuleType, uri: str) -> None:
@@ -175,6 +270,7 @@ def _make_database(mlflow: ModuleType, uri: str) -> None:
     path = Path(uri.removeprefix("sqlite:///"))
     if not uri.startswith("sqlite:///") or path.exists():
         return
+    path.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=path.parent, prefix="mlflow-") as folder:  # of a new name: MLflow remembers old ones
         partial = Path(folder, path.name)
         made = f"sqlite:///{partial}"
@@ -187,12 +283,20 @@ def _make_database(mlflow: ModuleType, uri: str) -> None:
             os.replace(partial, path)
 
 
-def _version(entry: Any, champion: int | None, folder: Path) -> ModelVersion:
+def flat(settings: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+    """Nested tables as one: {"train": {"epochs": 5}} becomes {"train.epochs": 5}."""
+    found: dict[str, Any] = {}
+    for key, value in settings.items():
+        found |= flat(value, f"{before}{key}.") if isinstance(value, Mapping) else {f"{before}{key}": value}
+    return found
+
+
+def _version(entry: Any, name: str, champion: int | None, challenger: int | None, folder: Path) -> ModelVersion:
     record = read_json(folder / _RECORD)
     if record is None:
-        raise ModelError(f"the files of model {entry.name!r} version {entry.version} are missing from {folder}")
+        raise ModelError(f"the files of model {name!r} version {entry.version} are missing from {folder}")
     return ModelVersion(
-        name=entry.name,
+        name=name,
         version=int(entry.version),
         fingerprint=record["fingerprint"],
         precision=record["precision"],
@@ -204,6 +308,7 @@ def _version(entry: Any, champion: int | None, folder: Path) -> ModelVersion:
         registered_at=entry.creation_timestamp / 1000,
         folder=folder / record["precision"],
         is_champion=int(entry.version) == champion,
+        is_challenger=int(entry.version) == challenger,
     )
 
 

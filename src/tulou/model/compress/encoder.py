@@ -54,34 +54,48 @@ def export_encoder(
     `ModelError` if the folder holds no encoder.
     """
     torch = load_torch()
-    from tulou.model.encoder import HEAD, load_encoder
+    from tulou.model.encoder import load_encoder
 
-    config = _config(folder)
-    is_classifier = (folder / HEAD).is_file()
+    manifest = encoder_manifest(folder, "openvino", precision, name=name, fingerprint=fingerprint, base=base)
     tokenizer = open_tokenizer(folder)
-    max_tokens = min(_longest_input(folder, is_classifier), int(config.get("max_position_embeddings", MAX_TOKENS)))
     graph = _trace(load_encoder(folder), torch)
     if precision == "int8":
-        graph = _quantise(graph, tokenizer, calibration, max_tokens)
+        graph = _quantise(graph, tokenizer, calibration, manifest.max_tokens)
     out.mkdir(parents=True, exist_ok=True)
     load_openvino().save_model(graph, out / "openvino_model.xml", compress_to_fp16=precision == "bf16")
     tokenizer.save(str(out / "tokenizer.json"))
-    labels = [config["id2label"][key] for key in sorted(config["id2label"], key=int)] if is_classifier else []
+    write_manifest(out, manifest)
+    return manifest
+
+
+def encoder_manifest(
+    folder: Path, engine: str, precision: str, *, name: str, fingerprint: str, base: str
+) -> ModelManifest:
+    """The page of facts of an encoder exported for `engine`, read from the folder that it is exported from."""
+    from tulou.model.encoder import HEAD
+
+    config = _config(folder)
+    is_classifier = (folder / HEAD).is_file()
     task: Task = "classify" if is_classifier else "embed"
-    manifest = ModelManifest(
+    longest = _longest_input(folder, is_classifier)
+    return ModelManifest(
         name=name,
         task=task,
-        engine="openvino",
+        engine=engine,
         precision=precision,
         fingerprint=fingerprint,
         base=base,
-        labels=tuple(labels),
+        labels=tuple(read_labels(folder)) if is_classifier else (),
         dimensions=0 if is_classifier else int(config["hidden_size"]),
-        max_tokens=max_tokens,
-        details={"openvino": SERVING[precision]},
+        max_tokens=min(longest, int(config.get("max_position_embeddings", MAX_TOKENS))),
+        details={"openvino": SERVING[precision]} if engine == "openvino" else {},
     )
-    write_manifest(out, manifest)
-    return manifest
+
+
+def read_labels(folder: Path) -> list[str]:
+    """Labels of the classifier in `folder`, in the order of its logits."""
+    labels: dict[str, str] = _config(folder)["id2label"]
+    return [labels[key] for key in sorted(labels, key=int)]
 
 
 def _longest_input(folder: Path, is_classifier: bool) -> int:

@@ -6,7 +6,6 @@ training makes, which any precision can be exported from.
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from tulou.core.compression import Step
 from tulou.core.errors import ModelError
 from tulou.core.progress import Bar
+from tulou.model.compress.encoder import read_labels
 from tulou.model.libraries import load_torch
 
 if TYPE_CHECKING:
@@ -59,11 +59,6 @@ def shape_classifier(
     history = recover(student, taught, train, validation if validation.ids else train, Schooling(epochs), scratch, bar)
     save_classifier(student, tokenizer, trained, labels, out)
     return {"parameters": _parameters(student), "history": history}
-
-
-def read_labels(folder: Path) -> list[str]:
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    return [config["id2label"][key] for key in sorted(config["id2label"], key=int)]
 
 
 def read_tokenizer(folder: Path) -> Tokenizer:
