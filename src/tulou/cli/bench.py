@@ -1,4 +1,4 @@
-"""Verbs that measure: bench clean, bench search. What they print is what `docs/benchmarks.md` quotes."""
+"""Verbs that measure: bench clean, search, compress. What they print is what `docs/benchmarks.md` quotes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tulou.cli.progress import Terminal
 from tulou.core.errors import TulouError
 from tulou.core.progress import Progress, Silent
 
-bench = typer.Typer(help="Measure this machine: clean, search.", no_args_is_help=True)
+bench = typer.Typer(help="Measure this machine: clean, search, compress.", no_args_is_help=True)
 app.add_typer(bench, name="bench")
 
 KeepOption = Annotated[
@@ -83,6 +83,35 @@ def search(
         emit(figures)
     else:
         stdout.print_json(data=figures, default=str)
+
+
+@bench.command()
+def compress(
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", help="Folder with train.csv and test.csv: measure accuracy, too.", show_default="none"),
+    ] = None,
+    epochs: Annotated[int, typer.Option(min=1, help="With --data: of the fine-tune.")] = 8,
+    rows: Annotated[int | None, typer.Option(min=100, help="With --data: training rows.", show_default="all")] = None,
+    layers: Annotated[int, typer.Option(min=2, help="Of the random encoder.")] = 12,
+    seed: Annotated[int, typer.Option(help="Equal seeds give equal models.")] = 0,
+    keep: KeepOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Compress a BERT-base-sized encoder and, with --data, a real classifier: size, latency, accuracy."""
+    from tulou.bench.compress import bench_compress
+
+    figures = _measured(
+        keep,
+        as_json,
+        lambda folder, progress: bench_compress(
+            folder, progress, data=data, epochs=epochs, rows=rows, layers=layers, seed=seed
+        ),
+    )
+    if as_json:
+        emit(figures)
+    else:
+        _show_compress(figures)
 
 
 def _measured(keep: Path | None, as_json: bool, measure: Callable[[Path, Progress], dict[str, Any]]) -> dict[str, Any]:
@@ -229,3 +258,29 @@ def _show_memory(figures: Mapping[str, Any]) -> None:
             f"(finished before: {', '.join(accident['cached_stages']) or 'nothing'}): the output is {same}",
             soft_wrap=True,
         )
+
+
+def _show_compress(figures: Mapping[str, Any]) -> None:
+    latency = figures["latency"]
+    title = f"BERT-base shape, {latency['layers']} layers, one thread, batch 1, {latency['tokens']} tokens"
+    rows = table("", ">size", ">smaller", ">latency", ">faster", ">cosine", title=title)
+    for row in latency["rows"]:
+        cosine = "" if row["cosine"] is None else f"{row['cosine']:.4f}"
+        rows.add_row(row["name"], *_size_and_speed(row), cosine)
+    stdout.print(rows)
+    if accuracy := figures["accuracy"]:
+        title = f"\n{accuracy['base']}, {accuracy['rows']['train']:,} rows, {accuracy['epochs']} epochs"
+        rows = table("", ">size", ">smaller", ">latency", ">faster", ">accuracy", ">loss", title=title)
+        for row in accuracy["table"]:
+            rows.add_row(row["name"], *_size_and_speed(row), _percent(row["accuracy"]), _percent(row["loss"]))
+        stdout.print(rows)
+        stdout.print(accuracy["reason"], soft_wrap=True)
+
+
+def _size_and_speed(row: Mapping[str, Any]) -> tuple[str, str, str, str]:
+    return (
+        human_bytes(row["size_bytes"]),
+        f"{row['size_ratio']:.1f}x",
+        f"{row['latency_ms_p50']:.2f} ms",
+        f"{row['speed_ratio']:.1f}x",
+    )

@@ -37,11 +37,13 @@ def _split(summary: Summary) -> str:
 
 def _compress(summary: Summary) -> str:
     rows = {row["precision"]: row for row in summary.get("table", ())}
-    if not {"fp32", "int8"} <= rows.keys():
+    served = rows.get(summary.get("chosen", ""))
+    if served is None:
         return f"{summary.get('chosen', '')}"
-    ratio = rows["fp32"]["size_bytes"] / rows["int8"]["size_bytes"]
-    speed = rows["fp32"]["latency_ms_p50"] / rows["int8"]["latency_ms_p50"]
-    return f"int8 {ratio:.1f}x smaller, {speed:.1f}x faster; serves {summary['chosen']}"
+    if len(rows) > 1 and served is next(iter(rows.values())):
+        return f"[yellow]{summary['reason']}[/yellow]"
+    tried = f" of {len(rows) - 1} candidates" if len(rows) > 2 else ""
+    return f"{summary['chosen']}{tried} {served['size_ratio']:.1f}x smaller, {served['speed_ratio']:.1f}x faster"
 
 
 def _register(summary: Summary) -> str:
