@@ -24,6 +24,7 @@ from tulou.model.compress.compare import choose, compare, front
 from tulou.model.compress.picture import pareto_picture
 
 QUALITY = "quality.json"  # beside a candidate's files in scratch
+PICTURE = "pareto.svg"
 WEIGHTS = "weights"  # folder of the float weights that the served candidate was exported from
 
 
@@ -81,9 +82,9 @@ def search(
     summary = {"table": table, "chosen": chosen, "reason": reason, "front": kept, "not_made": not_made}
     if len(table) > 1:
         picture = pareto_picture(table, kept, chosen, settings.max_accuracy_loss)
-        (out / "pareto.svg").write_text(picture, encoding="utf-8")
+        (out / PICTURE).write_text(picture, encoding="utf-8")
+        summary["picture"] = PICTURE
         write_json(out / "pareto.json", summary)
-        summary["picture"] = picture
     return summary
 
 
