@@ -14,7 +14,7 @@ from tests.model.test_classify import WORDS, settings, write_rows
 from tulou.core.errors import ModelError
 from tulou.core.progress import Silent
 from tulou.model.compress.chat import export_chat
-from tulou.model.compress.encoder import Precision, export_encoder
+from tulou.model.compress.encoder import export_encoder
 from tulou.model.evaluate.calibration import softmax
 from tulou.model.finetune.classify import train_classifier
 from tulou.model.parity import compare_chat, compare_encoder, require_parity
@@ -47,7 +47,7 @@ def engine_of(folder: Path) -> Any:
 
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
 def test_an_exported_classifier_is_the_one_that_was_trained(
-    classifier: Path, tmp_path: Path, precision: Precision
+    classifier: Path, tmp_path: Path, precision: str
 ) -> None:
     export_encoder(classifier, tmp_path / precision, precision, PROBES)
     verdict = compare_encoder(classifier, tmp_path / precision, PROBES, engine_of(tmp_path / precision))

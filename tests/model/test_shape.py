@@ -158,7 +158,7 @@ def test_a_killed_recovery_ends_with_the_same_weights(
         with pytest.raises(KeyboardInterrupt):
             shaped("prune@0.5", classifier_folder, tmp_path / "killed", tmp_path / "b", epochs=3)
     made = shaped("prune@0.5", classifier_folder, tmp_path / "resumed", tmp_path / "b", epochs=3)
-    assert [past["epoch"] for past in made["history"]] == [1, 2, 3]
+    assert len([point for point in made["history"] if "validation" in point]) == 3
     straight, resumed = (load_encoder(tmp_path / name).state_dict() for name in ("straight", "resumed"))
     for key, weight in straight.items():
         assert torch.equal(resumed[key], weight), key

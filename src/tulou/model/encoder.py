@@ -41,9 +41,13 @@ class Encoder(nn.Module):
         self.head = head
         self.pooling = pooling
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+    def pool(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """The vectors (B, H) that the head sees."""
         hidden = self.body(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state  # (B, T, H)
-        pooled = hidden[:, 0] if self.pooling == "cls" else mean_pool(hidden, attention_mask)  # (B, H)
+        return hidden[:, 0] if self.pooling == "cls" else mean_pool(hidden, attention_mask)
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        pooled = self.pool(input_ids, attention_mask)  # (B, H)
         if self.head is None:
             return nn.functional.normalize(pooled, dim=-1)  # (B, H)
         logits: Tensor = self.head(pooled)  # (B, C)

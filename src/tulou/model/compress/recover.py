@@ -3,33 +3,26 @@
 The student learns the teacher's soft answers (Hinton, Vinyals & Dean 2015, "Distilling the Knowledge in a Neural
 Network"), the direction of its pooled vectors (the cosine loss of Sanh et al. 2019, "DistilBERT") and the labels
 themselves. What the teacher says is computed once, so an epoch costs only the student. The epoch that does best on the
-validation rows is kept; after a kill, training goes on at the last whole epoch. It imports torch at the top: import it
-inside the function that needs it.
+validation rows is kept. It imports torch at the top: import it inside the function that needs it.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from tulou.core.progress import Bar, SilentBar
-from tulou.model.encoder import Encoder, mean_pool
-from tulou.model.training import (
-    Checkpoint,
-    Optimizers,
-    autocast,
-    length_buckets,
-    pad,
-    pick_device,
-    warm_up_then_linear,
-)
+from tulou.core.progress import Bar
+from tulou.model.batches import Batch, Epochs, cut_steps
+from tulou.model.encoder import Encoder
+from tulou.model.learners import freeze_unused
+from tulou.model.loop import Plan, Validation, train
+from tulou.model.training import Optimizers, autocast, length_buckets, pad, pick_device
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -65,67 +58,85 @@ def read_lessons(tokenizer: Tokenizer, rows: Sequence[dict[str, str]], labels: S
     return Rows([each.ids or [0] for each in encodings], [number.get(row["label"], -1) for row in rows])
 
 
+class Pupil(nn.Module):
+    """A student: the loss under its teacher's answers, or logits (B, C) where no `labels` are given."""
+
+    def __init__(self, model: Encoder) -> None:
+        super().__init__()
+        self.model = model
+        freeze_unused(model.body)
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        labels: Tensor | None = None,
+        teacher_logits: Tensor | None = None,
+        teacher_pooled: Tensor | None = None,
+    ) -> Tensor:
+        logits, pooled = answer(self.model, input_ids, attention_mask)  # (B, C), (B, H)
+        if labels is None or teacher_logits is None or teacher_pooled is None:
+            return logits
+        return schooling_loss(logits.float(), pooled.float(), teacher_logits, teacher_pooled, labels)
+
+
 def recover(
     student: Encoder,
     taught: tuple[Tensor, Tensor],
-    train: Rows,
+    lessons: Rows,
     validation: Rows,
     schooling: Schooling,
     scratch: Path,
     bar: Bar | None = None,
 ) -> list[dict[str, float]]:
-    """Train `student` in place on what `teach` says about the same rows; return loss and accuracy of each epoch."""
-    bar = bar or SilentBar()
-    device = pick_device()
-    student.to(device)
+    """Train `student` in place on what `teach` says about the same rows; return the points of its curve."""
     teacher_logits, teacher_pooled = taught  # (N, C), (N, H)
     speed = schooling.learning_rate or default_learning_rate(student.body.config.hidden_size)
-    assert student.head is not None
-    optimizers = Optimizers(
-        torch.optim.AdamW(student.body.parameters(), lr=speed, weight_decay=WEIGHT_DECAY, fused=True),
-        torch.optim.AdamW(student.head.parameters(), lr=speed * HEAD_SPEED, weight_decay=WEIGHT_DECAY, fused=True),
-    )
-    steps = schooling.epochs * -(-len(train.ids) // schooling.batch_size)
-    scratch.mkdir(parents=True, exist_ok=True)
-    checkpoint, best = Checkpoint(scratch), scratch / "best.safetensors"
-    done = checkpoint.load(student, optimizers) or {"step": 0, "history": []}
-    step: int = done["step"]
-    history: list[dict[str, float]] = done["history"]
-    for epoch in range(len(history), schooling.epochs):
-        torch.manual_seed(schooling.seed + epoch)  # an epoch is the same, whether or not the run was cut before it
-        student.train()
-        total_loss = 0.0
-        lengths = [len(ids) for ids in train.ids]
-        for batch in length_buckets(lengths, schooling.batch_size, random.Random(schooling.seed + epoch)):
-            input_ids, attention_mask = _padded([train.ids[i] for i in batch], device)  # (B, T) each
-            labels = torch.tensor([train.labels[i] for i in batch], device=device)  # (B,)
-            with autocast(device):
-                logits, pooled = answer(student, input_ids, attention_mask)  # (B, C), (B, H)
-            loss = schooling_loss(
-                logits.float(),
-                pooled.float(),
-                teacher_logits[batch].to(device),
-                teacher_pooled[batch].to(device),
-                labels,
-            )
-            loss.backward()  # type: ignore[no-untyped-call]
-            nn.utils.clip_grad_norm_(student.parameters(), 1.0)
-            optimizers.step(warm_up_then_linear(step, steps))
-            step += 1
-            total_loss += loss.item() * len(batch)
-        accuracy = accuracy_on(student, validation)
-        is_best = accuracy >= max((past["validation_accuracy"] for past in history), default=-1.0)
-        history.append(
-            {"epoch": epoch + 1, "loss": round(total_loss / len(train.ids), 4), "validation_accuracy": accuracy}
+
+    def make_optimizers(pupil: Pupil) -> Optimizers:
+        body = [parameter for parameter in pupil.model.body.parameters() if parameter.requires_grad]
+        assert pupil.model.head is not None
+        return Optimizers(
+            torch.optim.AdamW(body, lr=speed, weight_decay=WEIGHT_DECAY, fused=True),
+            torch.optim.AdamW(
+                pupil.model.head.parameters(), lr=speed * HEAD_SPEED, weight_decay=WEIGHT_DECAY, fused=True
+            ),
         )
-        if is_best:
-            save_file({name: each.contiguous() for name, each in student.state_dict().items()}, best)
-        checkpoint.save(student, optimizers, {"step": step, "history": history})
-        bar.note(f"epoch {epoch + 1}/{schooling.epochs}, validation {accuracy:.1%}")
-    if best.is_file():
-        student.load_state_dict(load_file(best))
-    student.eval()
-    return history
+
+    def collate(chosen: Sequence[int]) -> Batch:
+        device = pick_device()
+        input_ids, attention_mask = _padded([lessons.ids[i] for i in chosen], device)  # (B, T) each
+        tensors = {
+            "input_ids": input_ids,
+            "attention_mask": attention_mask,
+            "labels": torch.tensor([lessons.labels[i] for i in chosen], device=device),  # (B,)
+            "teacher_logits": teacher_logits[list(chosen)].to(device),  # (B, C)
+            "teacher_pooled": teacher_pooled[list(chosen)].to(device),  # (B, H)
+        }
+        names = tuple(f"training row {i}" for i in chosen)
+        return Batch(tensors, names, weight=len(chosen), tokens=sum(len(lessons.ids[i]) for i in chosen))
+
+    def validate(pupil: Pupil) -> Validation:
+        accuracy = accuracy_on(pupil.model, validation)
+        return Validation(accuracy, accuracy)
+
+    def report(point: Mapping[str, float]) -> None:
+        if bar and "validation" in point:
+            bar.note(f"recovered for {point['step']}/{epochs.steps} steps, validation {point['validation']:.1%}")
+
+    lengths = tuple(len(ids) for ids in lessons.ids)
+    epochs = Epochs(lengths, schooling.batch_size, schooling.seed, schooling.epochs)
+    plan = Plan(epochs.steps, epochs.tokens, schooling.seed, validate_every=epochs.steps_each)
+    outcome = train(
+        lambda: Pupil(student),
+        make_optimizers,
+        cut_steps(epochs.rows, collate),
+        plan,
+        scratch,
+        validate=validate,
+        report=report,
+    )
+    return outcome.course.points
 
 
 def schooling_loss(
@@ -143,16 +154,16 @@ def schooling_loss(
     return SOFT * soft + LABELS * hard + DIRECTION * direction
 
 
-def teach(teacher: Encoder, train: Rows) -> tuple[Tensor, Tensor]:
+def teach(teacher: Encoder, lessons: Rows) -> tuple[Tensor, Tensor]:
     """What the teacher says to each row: logits (N, C) and pooled vectors (N, H)."""
     device = pick_device()
     teacher.to(device).eval()
     assert teacher.head is not None
-    logits = torch.zeros(len(train.ids), teacher.head.out_features)  # (N, C)
-    pooled = torch.zeros(len(train.ids), teacher.head.in_features)  # (N, H)
+    logits = torch.zeros(len(lessons.ids), teacher.head.out_features)  # (N, C)
+    pooled = torch.zeros(len(lessons.ids), teacher.head.in_features)  # (N, H)
     with torch.inference_mode(), autocast(device):
-        for batch in length_buckets([len(ids) for ids in train.ids], TEACHING_BATCH, random.Random(0)):
-            said, vectors = answer(teacher, *_padded([train.ids[i] for i in batch], device))
+        for batch in length_buckets([len(ids) for ids in lessons.ids], TEACHING_BATCH, random.Random(0)):
+            said, vectors = answer(teacher, *_padded([lessons.ids[i] for i in batch], device))
             logits[batch], pooled[batch] = said.float().cpu(), vectors.float().cpu()
     return logits.clone(), pooled.clone()  # tensors of inference mode cannot take part in training
 
@@ -160,8 +171,7 @@ def teach(teacher: Encoder, train: Rows) -> tuple[Tensor, Tensor]:
 def answer(model: Encoder, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
     """Logits (B, C) and the pooled vectors (B, H) that they are made of."""
     assert model.head is not None
-    hidden = model.body(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state  # (B, T, H)
-    pooled = mean_pool(hidden, attention_mask)  # (B, H)
+    pooled = model.pool(input_ids, attention_mask)  # (B, H)
     return model.head(pooled), pooled
 
 
