@@ -1,7 +1,7 @@
 """An encoder in ONNX Runtime, one text at a time, in the shape of `served.py`.
 
 It runs on the best device that the installed runtime knows: TensorRT, else CUDA, else the processor. TensorRT builds
-an engine at the first text of a new shape, which takes minutes; `deploy/tensorrt/build.sh` builds one ahead of time.
+an engine at the first text of a new shape, which takes long; `deploy/tensorrt/build.sh` builds one ahead of time.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from tulou.model.encoder import Encoder
 
-IMPORTANCE_ROWS = 512  # ranks of heads stop moving after a few hundred (Michel et al. 2019, section 4.2)
+IMPORTANCE_ROWS = 512  # seconds of work; how few would do was not looked into
 IMPORTANCE_BATCH = 32
 
 
