@@ -1,8 +1,8 @@
 """A student with fewer layers, cut from its teacher: evenly spaced blocks, everything else the same.
 
 Starting from the teacher's own layers is what makes a student good after a few epochs (Sanh et al. 2019,
-"DistilBERT"). It then learns from the teacher's answers in `recover.py`. It imports torch at the top: import it inside the
-function that needs it.
+"DistilBERT"). It then learns from the teacher's answers in `recover.py`. It imports torch at the top: import it inside
+the function that needs it.
 """
 
 from __future__ import annotations
