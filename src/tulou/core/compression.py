@@ -27,8 +27,8 @@ class Method:
 
 # Shares kept, each measured in docs/benchmarks.md: half of heads and width lost nothing on BANKING77 after recovery, a
 # third makes a BERT-base in INT8 nearly 20 times as fast as PyTorch. DistilBERT keeps half of the layers (Sanh et al.
-# 2019). A quarter of BERT's vocabulary held every token of BANKING77's training rows. INT4 shares a scale among 64 weights: NNCF's own
-# 128 does not divide the widths of small models.
+# 2019). A quarter of BERT's vocabulary held every token of BANKING77's training rows. INT4 shares a scale among 64
+# weights: NNCF's own 128 does not divide the widths of small models.
 METHODS: dict[str, Method] = {
     "trim": Method("shape", ("classify",), (0.25,)),
     "distill": Method("shape", ("classify",), (0.5,)),
