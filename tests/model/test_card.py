@@ -53,7 +53,7 @@ def a_card() -> dict[str, Any]:
     rows[2]["text"] = "invoice <script>alert(1)</script> 3"
     rows[2]["label"] = "invoice"
     texts = [each["text"] for each in rows]
-    history = [{"epoch": n, "loss": 1 / n, "validation_loss": 0.5, "validation_accuracy": 0.9} for n in (1, 2)]
+    history = [{"step": n, "loss": 1 / n, "validation_loss": 0.5, "validation_accuracy": 0.9} for n in (1, 2)]
     passport = {
         "curve": curve(history), "gap": None, "memorisation": None, "diversity": diversity(texts),
         "contamination": {"exam": overlap(["refund 1"], [("1", "refund 1")])}, "warnings": ["look <here>"],
@@ -115,8 +115,8 @@ def test_a_card_of_search_shows_its_figures(tmp_path: Path) -> None:
     [
         reliability([{"from": 0.9, "to": 1.0, "rows": 3, "confidence": 0.95, "accuracy": 1.0}]),
         confusion({"labels": ["a", "<b>"], "counts": [[3, 1], [0, 2]]}),
-        curves([{"epoch": 1, "loss": 0.0}], {"loss": "loss"}),
-        curves([{"epoch": 1, "loss": 2.0}, {"epoch": 2, "loss": 1.0}], {"loss": "loss", "validation_loss": "v"}),
+        curves([{"step": 1, "loss": 0.0}], {"loss": "loss"}),
+        curves([{"step": 1, "loss": 2.0}, {"step": 2, "loss": 1.0}], {"loss": "loss", "validation_loss": "v"}),
     ],
 )
 def test_pictures_are_whole_whatever_the_figures(picture: str) -> None:

@@ -46,9 +46,7 @@ def engine_of(folder: Path) -> Any:
 
 
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
-def test_an_exported_classifier_is_the_one_that_was_trained(
-    classifier: Path, tmp_path: Path, precision: str
-) -> None:
+def test_an_exported_classifier_is_the_one_that_was_trained(classifier: Path, tmp_path: Path, precision: str) -> None:
     export_encoder(classifier, tmp_path / precision, precision, PROBES)
     verdict = compare_encoder(classifier, tmp_path / precision, PROBES, engine_of(tmp_path / precision))
     assert verdict.difference is None

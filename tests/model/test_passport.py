@@ -143,11 +143,11 @@ def test_balance_of_equal_shares_is_one() -> None:
 
 def test_the_curve_tells_where_the_validation_loss_turned() -> None:
     history = [
-        {"epoch": 1, "loss": 2.0, "validation_loss": 1.5},
-        {"epoch": 2, "loss": 1.0, "validation_loss": 1.0},
-        {"epoch": 3, "loss": 0.2, "validation_loss": 1.3},
+        {"step": 1, "loss": 2.0, "validation_loss": 1.5},
+        {"step": 2, "loss": 1.0, "validation_loss": 1.0},
+        {"step": 3, "loss": 0.2, "validation_loss": 1.3},
     ]
     found = curve(history)
-    assert found["best_epoch"] == 2
+    assert found["best_step"] == 2
     assert found["rise_after_best"] == pytest.approx(0.3)
     assert curve([])["points"] == []

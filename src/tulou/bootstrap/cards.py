@@ -13,7 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tulou.bootstrap.inputs import exam_texts, tables
-from tulou.bootstrap.judge_stages import ROWS, TRAINED, grounds
+from tulou.bootstrap.judge_stages import ROWS, grounds
+from tulou.bootstrap.model_stages import trained_by
 from tulou.bootstrap.project import Project
 from tulou.core.settings import ModelSettings
 from tulou.core.stage import MANIFEST, StageContext, Summary, read_json
@@ -148,7 +149,7 @@ def _passport(
     from tulou.model.passport import chat_passport, classifier_passport
 
     write = chat_passport if model.task == "chat" else classifier_passport
-    trained = f"{TRAINED[model.task]}.{name}"
+    trained = trained_by(name, model) or ""
     return write(
         context.inputs[trained],
         context.inputs[f"{ROWS[model.task]}.{name}"],

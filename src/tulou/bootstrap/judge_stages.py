@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any, cast
 
 from tulou.bootstrap.inputs import base_digest, exam_digest, tables
+from tulou.bootstrap.model_stages import trained_by
 from tulou.bootstrap.project import Project
 from tulou.core.settings import ModelSettings
 from tulou.core.stage import Stage, StageContext, Summary
 from tulou.core.types import CONVERSATION, LABELLED, Language, Message, Passage
 
-TRAINED = {"classify": "train", "chat": "finetune"}  # the stage whose output is compared and judged
 ROWS = {"classify": "split", "chat": "examples"}
 
 _CODE = (
@@ -36,15 +36,15 @@ def judge(project: Project, name: str, model: ModelSettings) -> list[Stage]:
 
 def parity(project: Project, name: str, model: ModelSettings) -> Stage:
     settings = project.settings.judge
-    trained, rows = f"{TRAINED.get(model.task)}.{name}", f"{ROWS.get(model.task)}.{name}"
+    trained = trained_by(name, model)
+    rows = "passages" if model.task == "embed" else f"{ROWS[model.task]}.{name}"
 
     def run(context: StageContext) -> Summary:
         from tulou.model.base import resolve_base
         from tulou.model.parity import compare_chat, compare_encoder, require_parity
 
-        is_embedder = model.task == "embed"
-        source = resolve_base(model.base, project.folder) if is_embedder else context.inputs[trained]
-        probes = _probes(context.inputs["passages" if is_embedder else rows], model.task, settings.parity_probes)
+        source = context.inputs[trained] if trained else resolve_base(model.base, project.folder)
+        probes = _probes(context.inputs[rows], model.task, settings.parity_probes)
         verdicts = []
         with context.progress.bar(f"Compare {name}", unit="precisions") as bar:
             for folder in served_folders(context.inputs[f"compress.{name}"]):
@@ -61,7 +61,7 @@ def parity(project: Project, name: str, model: ModelSettings) -> Stage:
         name=f"parity.{name}",
         title=f"Compare {name} as served and as trained",
         run=run,
-        inputs=(f"compress.{name}", *(("passages",) if model.task == "embed" else (trained, rows))),
+        inputs=(f"compress.{name}", rows, *((trained,) if trained else ())),
         settings={"probes": settings.parity_probes, "tolerance": settings.parity_tolerance},
         raw=lambda: base_digest(project, model.base),
         code=("tulou.model.parity", *_CODE),
@@ -71,7 +71,8 @@ def parity(project: Project, name: str, model: ModelSettings) -> Stage:
 def card(project: Project, name: str, model: ModelSettings) -> Stage:
     sources = [source.name for source in project.settings.data.source]
     cleaned = tuple(f"clean.{source}" for source in ([model.source] if model.source else sources))
-    made = (f"{ROWS[model.task]}.{name}", f"{TRAINED[model.task]}.{name}") if model.task != "embed" else ("index",)
+    trained = trained_by(name, model)
+    made = ("index",) if model.task == "embed" or not trained else (f"{ROWS[model.task]}.{name}", trained)
 
     def run(context: StageContext) -> Summary:
         from tulou.bootstrap.cards import make_card

@@ -31,6 +31,15 @@ def recipe(project: Project, name: str, model: ModelSettings) -> list[Stage]:
     return recipes[model.task](project, name, model)
 
 
+def trained_by(name: str, model: ModelSettings) -> str | None:
+    """The stage whose output is the trained model; None where the base is served as it is."""
+    if model.task == "embed":
+        return f"train.{name}" if model.learns_pairs else None
+    if model.task == "classify":
+        return f"train.{name}"
+    return f"prefer.{name}" if model.preference else f"finetune.{name}"
+
+
 def _train(
     owner: Project, name: str, model: ModelSettings, context: StageContext, work: Callable[..., Summary], **given: Any
 ) -> Summary:
@@ -255,7 +264,7 @@ def _chat_model(project: Project, name: str, model: ModelSettings) -> list[Stage
             project,
             name,
             model,
-            trained=f"prefer.{name}" if model.preference else f"finetune.{name}",
+            trained=trained_by(name, model) or "",
             rows=f"examples.{name}",
         ),
     ]

@@ -65,13 +65,13 @@ def confusion(matrix: Mapping[str, Any]) -> str:
 
 
 def curves(points: Sequence[Mapping[str, float]], names: Mapping[str, str], width: int = 420, height: int = 220) -> str:
-    """One line for each key of `names` that the points have, over epochs; `names` gives what each is called."""
-    lines = {key: [(p["epoch"], p[key]) for p in points if key in p] for key in names}
+    """One line for each key of `names` that the points have, over steps; `names` gives what each is called."""
+    lines = {key: [(p["step"], p[key]) for p in points if key in p] for key in names}
     lines = {key: line for key, line in lines.items() if line}
     values = [value for line in lines.values() for _, value in line]
-    epochs = [point["epoch"] for point in points]
+    steps = [point["step"] for point in points]
     low, high = min(0.0, *values), max(values) or 1.0
-    first, last = min(epochs), max(epochs)
+    first, last = min(steps), max(steps)
     parts = [_frame(width, height, (f"{low:g}", "", f"{high:.2g}"), (f"{first:g}", "", f"{last:g}"))]
     for number, (key, line) in enumerate(lines.items()):
         color = _COLORS[number % len(_COLORS)]
@@ -82,11 +82,11 @@ def curves(points: Sequence[Mapping[str, float]], names: Mapping[str, str], widt
         path = "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in places)
         parts.append(f'<path class="line {color}" d="{path}"/>')
         parts += [
-            f'<circle class="{color}" cx="{x:.1f}" cy="{y:.1f}" r="3"><title>{epoch:g}: {value:.4g}</title></circle>'
-            for (x, y), (epoch, value) in zip(places, line, strict=True)
+            f'<circle class="{color}" cx="{x:.1f}" cy="{y:.1f}" r="3"><title>{step:g}: {value:.4g}</title></circle>'
+            for (x, y), (step, value) in zip(places, line, strict=True)
         ]
         parts.append(f'<text class="{color}" x="{_LEFT + 8}" y="{_TOP + 16 + 16 * number}">{escape(names[key])}</text>')
-    parts.append(_axis_names(width, height, "轮 · epoch", ""))
+    parts.append(_axis_names(width, height, "步 · step", ""))
     return _svg(width, height, parts, "training curve")
 
 

@@ -19,14 +19,14 @@ CURVES = ("loss", "validation_loss", "validation_accuracy")
 def curve(history: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The points of the training summary's history; empty where the recipe writes none."""
     points = [
-        {"epoch": past["epoch"], **{key: past[key] for key in CURVES if past.get(key) is not None}} for past in history
+        {"step": past["step"], **{key: past[key] for key in CURVES if past.get(key) is not None}} for past in history
     ]
     held_out = [point["validation_loss"] for point in points if "validation_loss" in point]
     rise = held_out[-1] / min(held_out) - 1 if held_out and min(held_out) > 0 else None
     return {
         "points": points,
-        "best_epoch": _best_epoch(points),
-        "rise_after_best": rise,  # of the validation loss, from its lowest to the last epoch's
+        "best_step": _best_step(points),
+        "rise_after_best": rise,  # of the validation loss, from its lowest to the last step's
     }
 
 
@@ -61,9 +61,9 @@ def lower_first(members: Sequence[float], others: Sequence[float]) -> float:
     return total / (len(members) * len(others))
 
 
-def _best_epoch(points: Sequence[Mapping[str, Any]]) -> int | None:
+def _best_step(points: Sequence[Mapping[str, Any]]) -> int | None:
     if not points:
         return None
     if "validation_loss" in points[-1]:
-        return int(min(points, key=lambda point: point.get("validation_loss", float("inf")))["epoch"])
-    return int(max(points, key=lambda point: point.get("validation_accuracy", 0.0))["epoch"])
+        return int(min(points, key=lambda point: point.get("validation_loss", float("inf")))["step"])
+    return int(max(points, key=lambda point: point.get("validation_accuracy", 0.0))["step"])

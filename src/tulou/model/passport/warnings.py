@@ -17,7 +17,7 @@ MIN_LABEL_ENTROPY = 0.7  # of that of equal shares; both data sets above have 0.
 MIN_LABEL_ROWS = 10  # what "few-shot" still means in Casanueva et al. 2020
 MAX_ACCURACY_GAP = 0.1
 MAX_MEMBERSHIP_AUC = 0.75  # half way from telling nothing to telling everything
-MAX_RISE = 0.1  # of the validation loss after its best epoch
+MAX_RISE = 0.1  # of the validation loss after its best step
 
 
 def find_warnings(passport: Mapping[str, Any]) -> list[str]:
@@ -65,7 +65,7 @@ def _overfitted(passport: Mapping[str, Any], found: list[str]) -> None:
             f"(chance is 50%, limit {MAX_MEMBERSHIP_AUC:.0%})"
         )
     if (rise := passport["curve"]["rise_after_best"]) is not None and rise > MAX_RISE:
-        found.append(f"the validation loss rose by {rise:.0%} after its best epoch (limit {MAX_RISE:.0%})")
+        found.append(f"the validation loss rose by {rise:.0%} after its best step (limit {MAX_RISE:.0%})")
     memorised = passport["memorisation"]
     if memorised and memorised["learnt_by_heart"]:
         found.append(
