@@ -34,7 +34,7 @@ base = "scratch"
 
 [budget]
 cpu_core_hour = 0.5
-calibration_s = 1
+calibration_s = 60
 """
 
 

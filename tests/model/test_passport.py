@@ -70,7 +70,7 @@ def test_a_classifier_that_saw_canaries_long_enough_gives_them_away(bert_folder:
     assert long["memorisation"]["learnt_by_heart"] >= 3
     assert any("canaries were learnt by heart" in warning for warning in long["warnings"])
     assert 0.3 < unseen["gap"]["membership_auc"] < 0.7, "nothing tells these training rows from the others"
-    assert len(long["curve"]["points"]) == 30
+    assert len([point for point in long["curve"]["points"] if "validation_accuracy" in point]) == 30
     assert unseen["diversity"]["labels"]["count"] == 3
 
 

@@ -47,7 +47,7 @@ def _train(
     from tulou.model.curves import curve
     from tulou.model.distributed import open_launch
 
-    client = owner.registry._client
+    client = owner.registry.client
     asked = {key: model.model_dump()[key] for key in ("task", "base", "method", "seed", "engine", "sharding")}
     with curve(client, name, context.fingerprint, {"stage": work.__name__, **asked}) as report:
         summary = open_launch(model)(

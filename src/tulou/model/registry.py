@@ -93,7 +93,7 @@ class Registry:
         for known in self.versions(candidate.name):
             if known.fingerprint == candidate.fingerprint:
                 return known
-        client = self._client
+        client = self.client
         if candidate.name not in self.names():
             client.create_registered_model(self._prefix + candidate.name)
         final = self._keep(candidate)
@@ -113,13 +113,13 @@ class Registry:
         return self.find(candidate.name, int(created.version))
 
     def names(self) -> list[str]:
-        found = (model.name for model in self._client.search_registered_models(max_results=1000))
+        found = (model.name for model in self.client.search_registered_models(max_results=1000))
         return sorted(name.removeprefix(self._prefix) for name in found if name.startswith(self._prefix))
 
     def versions(self, name: str) -> list[ModelVersion]:
         """All versions of `name`, oldest first; empty for an unknown name."""
         champion, challenger = self._aliased(name, CHAMPION), self._aliased(name, CHALLENGER)
-        found = self._client.search_model_versions(f"name = '{self._prefix}{name}'")
+        found = self.client.search_model_versions(f"name = '{self._prefix}{name}'")
         made = (_version(each, name, champion, challenger, self._fetched(each, name)) for each in found)
         return sorted(made, key=lambda each: each.version)
 
@@ -149,14 +149,14 @@ class Registry:
         served = self._served(name)
         if not served or served[-1] != version:
             self._note_served(name, [*served, version])
-        self._client.set_registered_model_alias(self._prefix + name, CHAMPION, str(version))
+        self.client.set_registered_model_alias(self._prefix + name, CHAMPION, str(version))
         if promoted.is_challenger:
-            self._client.delete_registered_model_alias(self._prefix + name, CHALLENGER)
+            self.client.delete_registered_model_alias(self._prefix + name, CHALLENGER)
 
     def challenge(self, name: str, version: int) -> None:
         """Mark `version` as the one that wants to serve. Raises `ModelError` if there is no such version."""
         self.find(name, version)
-        self._client.set_registered_model_alias(self._prefix + name, CHALLENGER, str(version))
+        self.client.set_registered_model_alias(self._prefix + name, CHALLENGER, str(version))
 
     def rollback(self, name: str) -> None:
         """Make the version that served before the champion champion again. Raises `ModelError` if there is none."""
@@ -167,11 +167,11 @@ class Registry:
         if not served:
             raise ModelError(f"model {name!r} has served no version before {champion.version} to go back to")
         self._note_served(name, served)
-        self._client.set_registered_model_alias(self._prefix + name, CHAMPION, str(served[-1]))
+        self.client.set_registered_model_alias(self._prefix + name, CHAMPION, str(served[-1]))
 
     def _served(self, name: str) -> list[int]:
         """Numbers of the versions that served, the champion last. Before there was the tag, every version served."""
-        tags = self._client.get_registered_model(self._prefix + name).tags
+        tags = self.client.get_registered_model(self._prefix + name).tags
         if _SERVED in tags:
             return [int(number) for number in tags[_SERVED].split(",") if number]
         champion = self._aliased(name, CHAMPION) or 0
@@ -179,7 +179,7 @@ class Registry:
 
     def _note_served(self, name: str, numbers: Sequence[int]) -> None:
         kept = numbers[-_SERVED_KEPT:]  # a tag holds a few thousand characters
-        self._client.set_registered_model_tag(self._prefix + name, _SERVED, ",".join(map(str, kept)))
+        self.client.set_registered_model_tag(self._prefix + name, _SERVED, ",".join(map(str, kept)))
 
     def _keep(self, candidate: Candidate) -> Path:
         """Copy the candidate's folders beside the registry, whole or not at all."""
@@ -205,7 +205,7 @@ class Registry:
         if self._is_server and not (folder / _RECORD).is_file():
             folder.parent.mkdir(parents=True, exist_ok=True)
             with TemporaryDirectory(dir=folder.parent, prefix=f"{fingerprint}.partial-") as arriving:
-                got = self._client.download_artifacts(entry.run_id, fingerprint, arriving)
+                got = self.client.download_artifacts(entry.run_id, fingerprint, arriving)
                 shutil.rmtree(folder, ignore_errors=True)
                 os.replace(got, folder)
         return folder
@@ -218,7 +218,7 @@ class Registry:
         from mlflow.exceptions import MlflowException
 
         try:
-            return int(self._client.get_model_version_by_alias(self._prefix + name, alias).version)
+            return int(self.client.get_model_version_by_alias(self._prefix + name, alias).version)
         except MlflowException as err:
             if err.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
                 return None
@@ -226,7 +226,7 @@ class Registry:
 
     def _log_run(self, candidate: Candidate) -> str:
         """The evaluation as an MLflow run, for those who look with MLflow's own tools."""
-        client, name = self._client, self._prefix + candidate.name
+        client, name = self.client, self._prefix + candidate.name
         experiment = client.get_experiment_by_name(name)
         experiment_id = experiment.experiment_id if experiment else client.create_experiment(name)
         tags = {"fingerprint": candidate.fingerprint}
@@ -242,7 +242,7 @@ class Registry:
         return run_id
 
     @cached_property
-    def _client(self) -> MlflowClient:
+    def client(self) -> MlflowClient:
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         mlflow = load_extra("mlflow", "train", "the model registry")
         logging.getLogger("mlflow").setLevel(logging.WARNING)  # it tells every table it makes
