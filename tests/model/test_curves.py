@@ -12,7 +12,7 @@ from tulou.model.registry import Registry
 @pytest.fixture
 def client(tmp_path: Path) -> Any:
     registry = Registry(f"sqlite:///{tmp_path / 'mlflow.db'}", tmp_path / "registry")
-    return registry._client
+    return registry.client
 
 
 def test_points_of_a_training_are_in_mlflow_by_step(client: Any) -> None:

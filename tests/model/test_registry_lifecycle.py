@@ -94,7 +94,7 @@ def test_two_versions_side_by_side(registry: Registry, tmp_path: Path) -> None:
 
 def test_mlflows_own_tools_see_settings_and_data(registry: Registry, tmp_path: Path) -> None:
     registry.register(made_with(tmp_path, "cc", 0.90, 7, "rows-3"))
-    client = registry._client
+    client = registry.client
     entry = client.get_model_version("compared", "3" if len(registry.versions("compared")) == 3 else "1")
     run = client.get_run(entry.run_id).data
     assert run.params["train.epochs"] == "7"
