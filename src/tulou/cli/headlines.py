@@ -35,6 +35,22 @@ def _split(summary: Summary) -> str:
     return words
 
 
+def _learnt(summary: Summary) -> str:
+    metric = summary.get("validation_metric", "")
+    value = summary.get(f"validation_{metric}")
+    words = "" if value is None else f"{value:.1%} right, " if metric == "accuracy" else f"{metric} {value:.2f}, "
+    return f"{words and f'held-out {words}'}{summary['tokens_s']:,} tokens/s"
+
+
+def _parity(summary: Summary) -> str:
+    return ", ".join(f"{row['precision']} within {row['logit_difference']:.0e}" for row in summary["precisions"])
+
+
+def _card(summary: Summary) -> str:
+    warnings = len(summary.get("warnings", ()))
+    return f"[yellow]{warnings} warning{'s' * (warnings > 1)} in its card[/yellow]" if warnings else "no warnings"
+
+
 def _compress(summary: Summary) -> str:
     rows = {row["precision"]: row for row in summary.get("table", ())}
     served = rows.get(summary.get("chosen", ""))
@@ -63,6 +79,11 @@ HEADLINES: dict[str, Callable[[Summary], str]] = {
     "collect": _collect,
     "clean": _clean,
     "split": _split,
+    "pretrain": _learnt,
+    "train": _learnt,
+    "finetune": _learnt,
+    "parity": _parity,
+    "card": _card,
     "passages": lambda summary: f"{summary['passages']:,} passages",
     "compress": _compress,
     "register": _register,
