@@ -5,7 +5,8 @@ import { bytes, has, milliseconds, number, percent, t, when } from "../page.js";
 import { explainPanel } from "./explain.js";
 import { empty, panel } from "./parts.js";
 
-const SHARES = ["accuracy", "macro_f1", "token_accuracy"];
+const SHARES = ["accuracy", "macro_f1", "token_accuracy", "validation_accuracy"];
+const SAID_ALREADY = ["size_ratio", "speed_ratio"];  // beside size and latency
 
 export const modelsView = {
   needs: ["models"],
@@ -33,7 +34,7 @@ function modelPanel(model) {
 }
 
 function table(precisions) {
-  const names = [...new Set(precisions.flatMap((one) => Object.keys(one.metrics)))];
+  const names = [...new Set(precisions.flatMap((one) => Object.keys(one.metrics)))].filter((name) => !SAID_ALREADY.includes(name));
   const base = precisions.find((one) => one.precision === "fp32") ?? precisions[0];
   const head = h("tr", h("th", t("models.precision")), h("th.num", t("models.size")), h("th.num", t("models.latency")), names.map((name) => h("th.num", has(`metric.${name}`) ? t(`metric.${name}`) : name.replaceAll("_", " "))));
   const row = (one) =>
