@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager
+from multiprocessing import forkserver
 from multiprocessing.connection import wait
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar
@@ -58,6 +59,7 @@ class ProcessPool:
 
     def map(self, work: Callable[[J], R], jobs: Iterable[J]) -> Iterator[R]:
         waiting: deque[tuple[J, int, Future[R]]] = deque()
+        start_fork_server()
         for job in jobs:
             waiting.append((job, 1, self._submit(work, job)))
             if len(waiting) > _WAITING_PER_WORKER * self.workers:
@@ -74,7 +76,6 @@ class ProcessPool:
     def _submit(self, work: Callable[[J], R], job: J) -> Future[R]:
         if self._pool is None:
             context = multiprocessing.get_context("forkserver")  # a fork of this process would copy its threads' locks
-            context.set_forkserver_preload(["tulou.data.ready"])
             self._pool = ProcessPoolExecutor(self.workers, context, initializer=_end_with_parent)
         try:
             return self._pool.submit(work, job)
@@ -163,6 +164,12 @@ class RayCluster:
                 raise DataError(f"no Ray cluster answers at {address}: {err}") from err
             self._is_ours = True
         return ray
+
+
+def start_fork_server() -> None:
+    """Start the process that workers are forked from, and do not wait for it: it takes a second to load everything."""
+    multiprocessing.set_forkserver_preload(["tulou.data.ready"])
+    forkserver.ensure_running()
 
 
 def open_engine(url: str, workers: int = 0) -> Engine:

@@ -77,14 +77,12 @@ def read_range(asked: Range) -> Part | None:
     return Part(asked.out / "documents.parquet", number - asked.first_line)
 
 
-def _ranges(file: SourceFile, source: SourceSettings, room: Path) -> list[Range]:
-    edges = _edges(file.path)
-    lines = [0, *(_count_lines(file.path, start, end) for start, end in pairwise(edges))]
-    firsts = [1 + sum(lines[: place + 1]) for place in range(len(lines) - 1)]
-    return [
-        Range(file, source, start, end, first, room / f"{place:05d}")
-        for place, ((start, end), first) in enumerate(zip(pairwise(edges), firsts, strict=True))
-    ]
+def _ranges(file: SourceFile, source: SourceSettings, room: Path) -> Iterator[Range]:
+    """One after the other, because lines are counted for it: the first is worked on while the next is measured."""
+    first_line = 1
+    for place, (start, end) in enumerate(pairwise(_edges(file.path))):
+        yield Range(file, source, start, end, first_line, room / f"{place:05d}")
+        first_line += _count_lines(file.path, start, end)
 
 
 def _edges(path: Path) -> list[int]:

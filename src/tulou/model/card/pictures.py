@@ -85,7 +85,8 @@ def curves(points: Sequence[Mapping[str, float]], names: Mapping[str, str], widt
             f'<circle class="{color}" cx="{x:.1f}" cy="{y:.1f}" r="3"><title>{step:g}: {value:.4g}</title></circle>'
             for (x, y), (step, value) in zip(places, line, strict=True)
         ]
-        parts.append(f'<text class="{color} end" x="{_LEFT + width - 8}" y="{_TOP + 16 + 16 * number}">{escape(names[key])}</text>')
+        x, y = _LEFT + width - 8, _TOP + 16 + 16 * number
+        parts.append(f'<text class="{color} end" x="{x}" y="{y}">{escape(names[key])}</text>')
     parts.append(_axis_names(width, height, "步 · step", ""))
     return _svg(width, height, parts, "training curve")
 
