@@ -109,7 +109,8 @@ def test_a_version_is_exported_in_each_format(project: Path, tmp_path: Path, kin
         pytest.importorskip("onnxruntime")
     found = tulou(project, "export", "intents", "--format", kind, "--to", str(tmp_path / "out"))
     assert set(found) == {"name", "version", "format", "folder", "files"}
-    assert files <= set(found["files"]) == {path.name for path in (tmp_path / "out").iterdir()}
+    written = {str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    assert files <= set(found["files"]) == written
     again = refusal(project, "export", "intents", "--format", kind, "--to", str(tmp_path / "out"))
     assert "is not empty; name a new folder" in again
 

@@ -35,6 +35,11 @@ _ROUNDS = 20  # of looking for the best in what is left of a cluster; what is le
 COPY = pa.schema([pa.field("row", pa.int64()), pa.field("rule", pa.string()), pa.field("kept", pa.string())])
 
 
+def unit_of(*, is_labelled: bool) -> Unit:
+    """What texts are compared by: messages that somebody labelled are short."""
+    return Unit.CHARACTERS if is_labelled else Unit.WORDS
+
+
 @dataclass(frozen=True)
 class CopySettings:
     threshold: float  # Jaccard; 1 keeps near copies

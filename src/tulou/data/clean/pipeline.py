@@ -20,9 +20,7 @@ import pyarrow.parquet as pq
 
 from tulou.core.progress import Progress
 from tulou.core.settings import CleanSettings
-from tulou.data.clean.copies import CopySettings, find_copies
-from tulou.data.clean.shard import EXAMPLES_PER_RULE, LENGTH_EDGES, Shard, count_words, finish, prepare
-from tulou.data.clean.spelling import Counts
+from tulou.data.clean.job import EXAMPLES_PER_RULE, LENGTH_EDGES, Shard
 from tulou.data.engine import Engine, InProcess
 from tulou.data.parquet import parquet_files, read_batches
 
@@ -81,7 +79,7 @@ def clean(
         for number in engine.map(prepare, shards):
             bar.advance(shards[number].rows)
     started = time.perf_counter()
-    copies = find_copies([shard.folder for shard in shards], _copy_settings(shards[0]), progress)
+    copies = _find_copies(shards, progress)
     copies_s = round(time.perf_counter() - started, 3)
     with progress.bar("write", total=total, unit="records") as bar:
         summaries = []
@@ -94,6 +92,30 @@ def clean(
     gone = copies["exact"] + copies["near"]
     compared = {"name": "copies", "in": merged["kept"] + gone, "out": merged["kept"], "seconds": copies_s}
     return {**merged, "steps": [*merged["steps"], compared], "copies": copies}
+
+
+# What the work takes is loaded by whoever does it: workers have it already, and this process starts at once.
+
+
+def count_words(shard: Shard) -> Path:
+    """What the speller wants to know of this shard's texts, once they are otherwise clean; returns its folder."""
+    from tulou.data.clean import shard as work
+
+    return work.count_words(shard)
+
+
+def prepare(shard: Shard) -> int:
+    """Everything but copies, into the shard's folder; returns the shard's number."""
+    from tulou.data.clean import shard as work
+
+    return work.prepare(shard)
+
+
+def finish(shard: Shard) -> dict[str, Any]:
+    """Write `documents-N.parquet` and `decisions-N.parquet` into `shard.out`; returns the shard's whole summary."""
+    from tulou.data.clean import shard as work
+
+    return work.finish(shard)
 
 
 def _has_labels(documents: Path) -> bool:
@@ -127,6 +149,8 @@ def _parts(documents: Path) -> list[tuple[int, Pieces]]:
 
 def _learn_words(shards: Sequence[Shard], folder: Path, engine: Engine, progress: Progress) -> Path:
     """What the speller learns from all records, into `folder`."""
+    from tulou.data.clean.spelling import Counts
+
     if not folder.exists():
         with progress.bar("learn words", total=sum(shard.rows for shard in shards), unit="records") as bar:
             counts = Counts()
@@ -137,16 +161,19 @@ def _learn_words(shards: Sequence[Shard], folder: Path, engine: Engine, progress
     return folder
 
 
-def _copy_settings(shard: Shard) -> CopySettings:
-    settings = shard.settings
-    return CopySettings(
+def _find_copies(shards: Sequence[Shard], progress: Progress) -> dict[str, int]:
+    from tulou.data.clean.copies import CopySettings, find_copies, unit_of
+
+    settings, is_labelled = shards[0].settings, shards[0].is_labelled
+    wanted = CopySettings(
         threshold=settings.near_duplicate_similarity,
-        unit=shard.unit,
-        is_labelled=shard.is_labelled,
+        unit=unit_of(is_labelled=is_labelled),
+        is_labelled=is_labelled,
         do_numbers_differ=settings.near_duplicate_numbers == "differ",
         finds_exact="exact_duplicate" not in settings.off,
         finds_near="near_duplicate" not in settings.off,
     )
+    return find_copies([shard.folder for shard in shards], wanted, progress)
 
 
 def _merged(summaries: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -25,7 +25,8 @@ from numpy.typing import NDArray
 from tulou.core.settings import CleanSettings
 from tulou.core.stage import read_json, write_json
 from tulou.core.types import DECISION, DOCUMENT
-from tulou.data.clean.copies import BANDS, COPIES, DOCUMENTS, MARKS
+from tulou.data.clean.copies import BANDS, COPIES, DOCUMENTS, MARKS, unit_of
+from tulou.data.clean.job import EXAMPLES_PER_RULE, LENGTH_EDGES, Shard
 from tulou.data.clean.record import (
     Decision,
     Redaction,
@@ -38,39 +39,15 @@ from tulou.data.clean.record import (
 )
 from tulou.data.clean.rules import Rules, build_rules
 from tulou.data.clean.spelling import Counts, Speller, count
-from tulou.data.kernels.fingerprint import Unit, fingerprint, rows_per_band
+from tulou.data.kernels.fingerprint import fingerprint, rows_per_band
 from tulou.data.kernels.survey import Count, survey
 from tulou.data.parquet import open_writer
 
 DECISIONS, SUMMARY = "decisions.arrow", "summary.json"
 
 _BATCH_ROWS = 2048
-EXAMPLES_PER_RULE = 3
 SHOWN_CHARS = 160
 _PROSE_CHARS = 200  # a row of a table that is longer than this is prose and compared with others
-LENGTH_EDGES = (0, 16, 64, 256, 1024, 4096, 16384, 65536, 1 << 31)  # characters
-
-
-@dataclass(frozen=True)
-class Shard:
-    """One shard's work, picklable; the same for every step of it."""
-
-    number: int
-    rows: int
-    pieces: tuple[tuple[str, tuple[int, ...]], ...]  # Parquet file and the numbers of its row groups
-    folder: Path  # of its own results
-    out: Path  # of the whole source
-    project: Path  # that paths in the settings are relative to
-    settings: CleanSettings
-    is_labelled: bool
-    speaks_for_itself: bool  # rows of tables are "column: value"
-    is_compiled: bool
-    words: Path | None = None  # what the speller learned from all shards
-    token_key: bytes | None = field(default=None, repr=False)
-
-    @property
-    def unit(self) -> Unit:
-        return Unit.CHARACTERS if self.is_labelled else Unit.WORDS
 
 
 def count_words(shard: Shard) -> Path:
@@ -246,7 +223,7 @@ def _marks(shard: Shard, batch: pa.RecordBatch, chars: NDArray[np.int32]) -> dic
     """What copies are found by."""
     texts = batch.column("text")
     rows = rows_per_band(shard.settings.near_duplicate_similarity)
-    prints = fingerprint(texts, shard.unit, rows, is_compiled=shard.is_compiled)
+    prints = fingerprint(texts, unit_of(is_labelled=shard.is_labelled), rows, is_compiled=shard.is_compiled)
     is_row = pc.match_substring(batch.column("position"), "row=").to_numpy(zero_copy_only=False)
     is_compared = ~is_row | (chars > _PROSE_CHARS) | (not shard.speaks_for_itself)
     return {
