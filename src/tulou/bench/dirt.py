@@ -9,6 +9,8 @@ import random
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
+from typing import Any
 
 from tulou.bench.grammar import Grammar
 from tulou.bench.identity import LOOKALIKES, MAKERS, lookalike
@@ -58,13 +60,31 @@ def mojibake(sentences: list[str], grammar: Grammar, rng: random.Random) -> Dirt
     if sort == "utf8_as_gbk":
         return _misread_headings(sentences, grammar, rng)
     if sort.startswith("big5"):
-        sentences[:] = rng.sample(grammar.texts["traditional"]["sentences"], rng.randrange(2, 6))
+        own = [written for sentence in sentences if _is_big5(written := _in_traditional(sentence))]
+        known = rng.sample(grammar.texts["traditional"]["sentences"], rng.randrange(1, 3))
+        sentences[:] = [*known, *own[: rng.randrange(2, 6)]]
     damaged = [_misread(sentence, sort) for sentence in sentences]
     hit = [at for at, sentence in enumerate(sentences) if damaged[at] != sentence]
     if rng.random() > _WHOLE:
         spared = set(rng.sample(hit, rng.randrange(len(hit))))
         damaged = [sentence if at in spared else damaged[at] for at, sentence in enumerate(sentences)]
     return Dirty(grammar.joined(damaged), sort, grammar.joined(sentences))
+
+
+def _in_traditional(sentence: str) -> str:
+    """As it is written in Taiwan, character by character."""
+    return str(_taiwan().convert(sentence))
+
+
+@cache
+def _taiwan() -> Any:
+    import opencc
+
+    return opencc.OpenCC("s2tw")
+
+
+def _is_big5(text: str) -> bool:
+    return text.encode("big5", errors="ignore").decode("big5") == text
 
 
 def _misread_headings(sentences: list[str], grammar: Grammar, rng: random.Random) -> Dirty:
