@@ -1,11 +1,11 @@
-"""Verbs that measure: bench clean, search, compress. What they print is what `docs/benchmarks.md` quotes."""
+"""Verbs that measure: bench clean, search, compress, train. What they print is what `docs/benchmarks.md` quotes."""
 
 from __future__ import annotations
 
 import contextlib
 import signal
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,7 +17,7 @@ from tulou.cli.progress import Terminal
 from tulou.core.errors import TulouError
 from tulou.core.progress import Progress, Silent
 
-bench = typer.Typer(help="Measure this machine: clean, search, compress.", no_args_is_help=True)
+bench = typer.Typer(help="Measure this machine: clean, search, compress, train.", no_args_is_help=True)
 app.add_typer(bench, name="bench")
 
 KeepOption = Annotated[
@@ -112,6 +112,42 @@ def compress(
         emit(figures)
     else:
         _show_compress(figures)
+
+
+@bench.command()
+def train(
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            "--data", help="Folder with train.csv and test.csv to fine-tune on.", show_default="made-up texts"
+        ),
+    ] = None,
+    seeds: Annotated[
+        int, typer.Option(min=0, help="With --data: whole fine-tunes whose accuracy is tested; minutes each.")
+    ] = 0,
+    base: Annotated[str, typer.Option(help="Encoder to fine-tune.")] = "minilm",
+    batch: Annotated[int, typer.Option(min=1, help="Rows that a step of our fine-tune learns from.")] = 64,
+    epochs: Annotated[int, typer.Option(min=1, help="With --seeds: of each fine-tune.")] = 8,
+    steps: Annotated[int, typer.Option(min=1, help="Timed steps of each loop in each of three turns.")] = 24,
+    keep: KeepOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Fine-tune and pretrain beside plain torch loops: speed and, with --data and --seeds, accuracy."""
+    if seeds and data is None:
+        raise typer.BadParameter("--seeds needs --data, a folder with train.csv and test.csv")
+    from tulou.bench.train import bench_train
+
+    figures = _measured(
+        keep,
+        as_json,
+        lambda folder, progress: bench_train(
+            folder, progress, data=data, seeds=seeds, base=base, batch_size=batch, epochs=epochs, steps=steps
+        ),
+    )
+    if as_json:
+        emit(figures)
+    else:
+        _show_train(figures)
 
 
 def _measured(keep: Path | None, as_json: bool, measure: Callable[[Path, Progress], dict[str, Any]]) -> dict[str, Any]:
@@ -284,3 +320,32 @@ def _size_and_speed(row: Mapping[str, Any]) -> tuple[str, str, str, str]:
         f"{row['latency_ms_p50']:.2f} ms",
         f"{row['speed_ratio']:.1f}x",
     )
+
+
+def _show_train(figures: Mapping[str, Any]) -> None:
+    tuned, pretrained = figures["finetune"], figures["pretrain"]
+    rows = f"{tuned['labels']} labels, {tuned['tokens_a_row']:.0f} tokens a row ({tuned['data']})"
+    shape = f"batches of {pretrained['batch']} x {pretrained['row_tokens']} tokens"
+    _show_paces(f"Fine-tune {tuned['base']}: {rows}", "samples", tuned["table"])
+    _show_paces(f"\nPretrain {pretrained['parameters'] / 1e6:.1f}M parameters: {shape}", "tokens", pretrained["table"])
+    stdout.print(
+        f"median of three turns of {tuned['steps']} steps; ratio: how many times that pace tulou has", style="dim"
+    )
+    if accuracy := figures["accuracy"]:
+        stdout.print(f"\nTest accuracy: {accuracy['rows']['train']:,} rows, {accuracy['epochs']} epochs")
+        seeds = table("seed", ">fp32", ">int8", ">training")
+        for run in accuracy["seeds"]:
+            taken = human_seconds(run["train_seconds"])
+            seeds.add_row(str(run["seed"]), _percent(run["fp32"]), _percent(run["int8"]), taken)
+        for name in ("mean", "spread"):
+            seeds.add_row(name, _percent(accuracy[name]["fp32"]), _percent(accuracy[name]["int8"]), "")
+        stdout.print(seeds)
+
+
+def _show_paces(title: str, unit: str, paces: Sequence[Mapping[str, Any]]) -> None:
+    stdout.print(title, soft_wrap=True)
+    rows = table("", f">{unit}/s", ">slowest", ">fastest", ">ratio")
+    for row in paces:
+        shown = (f"{pace:,.0f}" for pace in (row[f"{unit}_s"], min(row["turns"]), max(row["turns"])))
+        rows.add_row(row["name"], *shown, f"{row['ratio']:.2f}x")
+    stdout.print(rows)
