@@ -9,7 +9,6 @@ import sqlalchemy as sa
 from tulou.core.state import open_state, requests
 from tulou.core.telemetry import Metrics
 from tulou.service.gateway.accounting import Accountant
-from tulou.service.gateway.entry import Caller
 from tulou.service.gateway.live import Live
 from tulou.service.gateway.refusals import ApiError, replicas_unavailable
 
@@ -28,15 +27,15 @@ async def test_every_ending_leaves_a_row_a_count_and_a_live_figure(tmp_path: Pat
     state, metrics, live = open_state("sqlite:///state.db", tmp_path), Metrics(), Live()
     accountant = Accountant(state, metrics, live)
     await accountant.start()
-    with accountant.entry(Caller("/v1/x", "good", "key_1"), "m", "3") as entry:
+    with accountant.entry("/v1/x", "good", "key_1", "m", "3") as entry:
         assert value(metrics, "tulou_requests_in_flight", model="m") == 1
         entry.replica, entry.completion_tokens, entry.retries = "m-0", 7, 2
         entry.saw_first_token()
-    with pytest.raises(ApiError), accountant.entry(Caller("/v1/x", "lost"), "m", "3"):
+    with pytest.raises(ApiError), accountant.entry("/v1/x", "lost", None, "m", "3"):
         raise replicas_unavailable("m")
-    with pytest.raises(asyncio.CancelledError), accountant.entry(Caller("/v1/x", "left"), "m", "3"):
+    with pytest.raises(asyncio.CancelledError), accountant.entry("/v1/x", "left", None, "m", "3"):
         raise asyncio.CancelledError
-    with pytest.raises(ZeroDivisionError), accountant.entry(Caller("/v1/x", "bug"), "m", "3"):
+    with pytest.raises(ZeroDivisionError), accountant.entry("/v1/x", "bug", None, "m", "3"):
         raise ZeroDivisionError
     await accountant.stop()
     assert rows(state) == [("good", 200, 7), ("lost", 503, 0), ("left", 499, 0), ("bug", 500, 0)]
@@ -52,11 +51,11 @@ async def test_rows_wait_for_a_database_that_is_away(tmp_path: Path) -> None:
     state = open_state("sqlite:///state.db", tmp_path)
     accountant = Accountant(state, Metrics(), Live())
     requests.drop(state)
-    with accountant.entry(Caller("/v1/x", "early"), "m", "1"):
+    with accountant.entry("/v1/x", "early", None, "m", "1"):
         pass
     accountant.flush()
     requests.create(state)
-    with accountant.entry(Caller("/v1/x", "late"), "m", "1"):
+    with accountant.entry("/v1/x", "late", None, "m", "1"):
         pass
     accountant.flush()
     assert [row[0] for row in rows(state)] == ["early", "late"]

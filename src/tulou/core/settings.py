@@ -313,6 +313,10 @@ class ServiceSettings(Section):
     balance: Balance = "least_connections"
     replicas: ReplicaSettings = ReplicaSettings()
     timeout_s: float = Field(60.0, gt=0)  # for one whole request
+    first_byte_s: float = Field(
+        30.0, gt=0
+    )  # for a replica to begin a stream or finish a whole answer; then another one
+    idle_s: float = Field(30.0, gt=0)  # between two events of a stream; then another replica goes on
     max_body_bytes: int = Field(4 << 20, gt=0)
 
     @field_validator("listen")

@@ -216,7 +216,7 @@ class Fleet:
             theirs.close()
         report = await self._report(replica, ours)
         replica.port = report["port"]
-        replica.endpoint = Endpoint(spec.name, spec.model, f"http://127.0.0.1:{replica.port}")
+        replica.endpoint = Endpoint(spec.name, spec.model, f"http://127.0.0.1:{replica.port}", can_resume=True)
 
     async def _report(self, replica: _Replica, line: socket.socket) -> dict[str, int]:
         """What the replica says once it listens: `{"port": 41235, "pid": 77}`."""

@@ -20,6 +20,7 @@ class Endpoint:
     name: str  # "assistant-0"
     model: str
     url: str  # "http://127.0.0.1:41235"
+    can_resume: bool = False  # whether it understands `begun` and goes on behind the words of another replica
 
 
 @dataclass(frozen=True)

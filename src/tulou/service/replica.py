@@ -25,13 +25,13 @@ from starlette.routing import Route
 
 from tulou.core.errors import ModelError, TulouError
 from tulou.core.types import ChatDelta
+from tulou.service import replica_path as path
 from tulou.service.batcher import Batcher
 from tulou.service.engine import ChatEngine, EncoderEngine, Engine, Generation, PromptTooLong, open_engine
 from tulou.service.engine.base import Mortal
-from tulou.service.gateway import path, refusals
-from tulou.service.gateway.dispatch import Encoded
+from tulou.service.gateway import refusals
 from tulou.service.gateway.entry import Caller
-from tulou.service.gateway.operations import OPERATIONS, Operation
+from tulou.service.gateway.operations import OPERATIONS, Encoded, Operation
 from tulou.service.pool import Manifests
 
 PATH: Sequence[path.Step] = (path.read_body, path.decode, path.find_model, path.answer)

@@ -10,10 +10,11 @@ from __future__ import annotations
 import base64
 import json
 import os
+import secrets
+import time
 import urllib.error
 import urllib.request
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +39,7 @@ class _Remote:
         self._url = url
         self._model = str(manifest.details.get("model", manifest.name))
         self._timeout_s = float(manifest.details.get("timeout_s", TIMEOUT_S))
-        self._headers = {"content-type": "application/json"}
+        self._headers: dict[str, str] = {}
         if variable := manifest.details.get("api_key_env"):
             if variable not in os.environ:
                 raise ModelError(f"model {manifest.name!r} needs its server's key in the environment as {variable}")
@@ -50,22 +51,30 @@ class _Remote:
 
 class RemoteChat(_Remote):
     async def generate(self, request: Generation) -> AsyncGenerator[ChatDelta, None]:
-        from tulou.service.gateway.dispatch import ReplicaLost
-        from tulou.service.gateway.upstream import HttpUpstream
+        from tulou.service.gateway import asking
+        from tulou.service.gateway.upstream import Connections, OutOfTime, Patience, ReplicaLost, Whole
         from tulou.service.pool import Endpoint
 
         if request.begun:  # their protocol has no word for it; the gateway's client is told rather than misled
             raise ModelError(f"model {self.manifest.name!r} runs elsewhere and cannot continue an answer begun before")
-        upstream = HttpUpstream({}, self._timeout_s, self._headers)
-        await upstream.start()
+        patience = Patience(first_byte_s=self._timeout_s, idle_s=self._timeout_s)
+        connections = Connections(patience, self._headers)
+        path, body = asking.streamed_request(self._model, request)
+        await connections.start()
         try:
-            async with aclosing(upstream.generate(Endpoint(self._url, self._model, self._url), request)) as deltas:
-                async for delta in deltas:
+            there, ends_at = Endpoint(self._url, self._model, self._url), time.monotonic() + self._timeout_s
+            stream = await connections.ask(there, path, body, f"req_{secrets.token_hex(16)}", True, ends_at)
+            if isinstance(stream, Whole):
+                raise asking.worded(stream)
+            deltas = asking.Deltas()
+            while (events := await stream.events()) is not None:
+                for delta in deltas.read(events):
                     yield delta
-        except ReplicaLost as err:
+            yield deltas.end()
+        except (ReplicaLost, OutOfTime) as err:
             raise ModelError(f"the server of model {self.manifest.name!r} cannot be reached: {err}") from err
         finally:
-            await upstream.stop()
+            await connections.stop()
 
 
 class RemoteEncoder(_Remote):
@@ -91,7 +100,7 @@ class RemoteEncoder(_Remote):
 
     def _ask(self, path: str, texts: Sequence[str], **options: str) -> Any:
         body = json.dumps({"model": self._model, "input": list(texts), **options}).encode()
-        request = urllib.request.Request(self._url + path, body, self._headers)
+        request = urllib.request.Request(self._url + path, body, self._headers | {"content-type": "application/json"})
         try:
             with urllib.request.urlopen(request, timeout=self._timeout_s) as response:
                 return json.load(response)

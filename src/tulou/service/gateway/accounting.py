@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import sqlalchemy as sa
+from prometheus_client import Counter
 from sqlalchemy.exc import SQLAlchemyError
 
 from tulou.core.state import requests
 from tulou.core.telemetry import Metrics
-from tulou.service.gateway.entry import CLIENT_GONE, Caller, Entry
+from tulou.service.gateway.entry import CLIENT_GONE, Entry
 from tulou.service.gateway.live import Live
 from tulou.service.gateway.refusals import ApiError
 
@@ -27,6 +27,25 @@ FLUSH_EVERY_S = 0.5
 MAX_WAITING_ROWS = 50_000
 
 logger = logging.getLogger(__name__)
+
+
+class _Series:
+    """The metrics of one route and model, their labels looked up once: that costs more than counting."""
+
+    def __init__(self, metrics: Metrics, route: str, model: str) -> None:
+        self._metrics, self._route, self._model = metrics, route, model
+        self._answered: dict[int, Counter] = {}
+        self.in_flight = metrics.in_flight.labels(model)
+        self.seconds = metrics.request_seconds.labels(route, model)
+        self.first_byte_seconds = metrics.first_byte_seconds.labels(route, model)
+        self.retries = metrics.retries.labels(model)
+        self.prompt_tokens = metrics.tokens.labels(model, "prompt")
+        self.completion_tokens = metrics.tokens.labels(model, "completion")
+
+    def answered(self, status: int) -> Counter:
+        if status not in self._answered:
+            self._answered[status] = self._metrics.requests.labels(self._route, self._model, str(status))
+        return self._answered[status]
 
 
 class Accountant:
@@ -44,8 +63,8 @@ class Accountant:
         self._now = now
         self._clock = clock
         self._rows: list[dict[str, Any]] = []
-        self._lock = threading.Lock()  # rows come from the event loop and leave in a thread
         self._dropped = 0
+        self._series: dict[tuple[str, str], _Series] = {}
         self._writer: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -55,14 +74,17 @@ class Accountant:
         if self._writer is not None:
             self._writer.cancel()
             await asyncio.gather(self._writer, return_exceptions=True)
-        await asyncio.to_thread(self.flush)
+        self.flush()
+
+    def open(self, route: str, request_id: str, key_id: str | None, model: str, model_version: str) -> Entry:
+        """Begin to account for a request; `close` must follow, however it ends."""
+        self._of(route, model).in_flight.inc()
+        return Entry(route, request_id, key_id, model, model_version, self._clock(), clock=self._clock)
 
     @contextmanager
-    def entry(self, caller: Caller, model: str, model_version: str) -> Iterator[Entry]:
+    def entry(self, route: str, request_id: str, key_id: str | None, model: str, model_version: str) -> Iterator[Entry]:
         """Account for what happens inside, however it ends."""
-        entry = Entry(caller, model, model_version, self._clock(), clock=self._clock)
-        in_flight = self._metrics.in_flight.labels(model)
-        in_flight.inc()
+        entry = self.open(route, request_id, key_id, model, model_version)
         try:
             yield entry
         except ApiError as err:
@@ -75,8 +97,7 @@ class Accountant:
             entry.status = 500
             raise
         finally:
-            in_flight.dec()
-            self._close(entry)
+            self.close(entry)
 
     def refused(self, route: str, status: int) -> None:
         """Count a request that never reached a model; it leaves no row, so that nobody can fill the table."""
@@ -84,32 +105,43 @@ class Accountant:
 
     def flush(self) -> None:
         """Write the waiting rows; on failure they stay for the next time."""
-        with self._lock:
-            rows, self._rows = self._rows, []
+        rows, self._rows = self._rows, []
+        self._rows = self._refused(rows) + self._rows
+
+    def _refused(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Write `rows`; returns those that the database would not take."""
         if not rows:
-            return
+            return rows
         try:
             with self._state.begin() as db:
                 db.execute(requests.insert(), rows)
         except SQLAlchemyError as err:
-            with self._lock:
-                self._rows = rows + self._rows
-            logger.warning("accounting: %d rows wait, the state database refuses them: %s", len(self._rows), err)
+            logger.warning("accounting: %d rows wait, the state database refuses them: %s", len(rows), err)
+            return rows
+        return []
 
-    def _close(self, entry: Entry) -> None:
+    def close(self, entry: Entry) -> None:
         seconds = self._clock() - entry.started
-        route, model = entry.caller.route, entry.model
-        self._metrics.requests.labels(route, model, str(entry.status)).inc()
-        self._metrics.request_seconds.labels(route, model).observe(seconds)
+        series = self._of(entry.route, entry.model)
+        series.in_flight.dec()
+        series.answered(entry.status).inc()
+        series.seconds.observe(seconds)
+        series.prompt_tokens.inc(entry.prompt_tokens)
+        series.completion_tokens.inc(entry.completion_tokens)
+        first_ms = None
         if entry.first_token_s is not None:
-            self._metrics.first_byte_seconds.labels(route, model).observe(entry.first_token_s)
+            series.first_byte_seconds.observe(entry.first_token_s)
+            first_ms = entry.first_token_s * 1000
         if entry.retries:
-            self._metrics.retries.labels(model).inc(entry.retries)
-        self._metrics.tokens.labels(model, "prompt").inc(entry.prompt_tokens)
-        self._metrics.tokens.labels(model, "completion").inc(entry.completion_tokens)
-        first_ms = None if entry.first_token_s is None else entry.first_token_s * 1000
-        self._live.record(model, entry.status, seconds * 1000, first_ms, entry.completion_tokens)
+            series.retries.inc(entry.retries)
+        self._live.record(entry.model, entry.status, seconds * 1000, first_ms, entry.completion_tokens)
         self._keep(entry, seconds)
+
+    def _of(self, route: str, model: str) -> _Series:
+        series = self._series.get((route, model))
+        if series is None:
+            series = self._series[route, model] = _Series(self._metrics, route, model)
+        return series
 
     def _keep(self, entry: Entry, seconds: float) -> None:
         if len(self._rows) >= MAX_WAITING_ROWS:
@@ -117,24 +149,24 @@ class Accountant:
             if self._dropped % 1000 == 1:
                 logger.error("accounting: %d rows dropped, the state database does not keep up", self._dropped)
             return
-        row = {
-            "id": entry.caller.request_id,
-            "at": self._now(),
-            "key_id": entry.caller.key_id,
-            "route": entry.caller.route,
-            "model": entry.model,
-            "model_version": entry.model_version,
-            "replica": entry.replica,
-            "status": entry.status,
-            "latency_ms": round(seconds * 1000, 3),
-            "prompt_tokens": entry.prompt_tokens,
-            "completion_tokens": entry.completion_tokens,
-        }
-        with self._lock:
-            self._rows.append(row)
+        self._rows.append(
+            {
+                "id": entry.request_id,
+                "at": self._now(),
+                "key_id": entry.key_id,
+                "route": entry.route,
+                "model": entry.model,
+                "model_version": entry.model_version,
+                "replica": entry.replica,
+                "status": entry.status,
+                "latency_ms": round(seconds * 1000, 3),
+                "prompt_tokens": entry.prompt_tokens,
+                "completion_tokens": entry.completion_tokens,
+            }
+        )
 
     async def _write_regularly(self) -> None:
         while True:
             await asyncio.sleep(FLUSH_EVERY_S)
-            if self._rows:
-                await asyncio.to_thread(self.flush)
+            rows, self._rows = self._rows, []  # here and not in the thread, where a row could be added meanwhile
+            self._rows = await asyncio.to_thread(self._refused, rows) + self._rows

@@ -1,9 +1,10 @@
 """From one replica to the next until there is an answer: the retry policy, which knows no HTTP.
 
-A request whose replica is lost goes to another one. If words of the answer were already sent, the other replica is
-given them as the beginning and continues behind it, so the client sees one unbroken answer, greedy or sampled. To ask
-anew and skip what was sent would cost more and fail now and then: in low precision, even a greedy answer depends a
-little on what is computed beside it.
+Nothing of a whole answer has reached the client before it is complete, so it may be asked for anew. A stream goes to
+another replica before its first words; later, another one is given the words already sent as the beginning and
+continues behind them, so the client sees one unbroken answer, greedy or sampled. To ask anew and skip what was sent
+would cost more and fail now and then: in low precision, even a greedy answer depends a little on what is computed
+beside it.
 """
 
 from __future__ import annotations
@@ -11,45 +12,37 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol
 
-from tulou.core.errors import ServiceError
-from tulou.core.types import ChatDelta
-from tulou.service.engine.base import Generation
-from tulou.service.gateway import refusals
+from tulou.service.gateway import answers, refusals
+from tulou.service.gateway.asking import worded
 from tulou.service.gateway.balance import Balancer
 from tulou.service.gateway.entry import Entry
+from tulou.service.gateway.peek import going_on_behind
+from tulou.service.gateway.upstream import Connection, OutOfTime, ReplicaLost, Upstream, Whole
 from tulou.service.pool import Endpoint, Pool
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 MAX_ATTEMPTS = 4  # a request that kills what answers it must not kill the whole fleet
 PATIENCE_S = 10.0  # for a replica to come back, when none is ready
 
 
-class ReplicaLost(ServiceError):  # noqa: N818 -- what happened, not what went wrong with us
-    """The replica could not be reached, or vanished before its answer was complete."""
+@dataclass(slots=True)
+class Ask:
+    """What is asked of a model's replicas, whoever asks."""
+
+    model: str
+    path: str
+    body: bytes
+    is_streamed: bool
+    entry: Entry
+    ends_at: float  # by `time.monotonic`: the deadline of everything
+    conversation: str | None = None
+    is_begun: bool = False  # the body holds the beginning of an answer, which is to be continued
 
 
-@dataclass(frozen=True)
-class Encoded:
-    """Vectors or probabilities, (n, dimensions) or (n, labels), and the tokens that were read for them."""
-
-    rows: NDArray[np.float32]
-    prompt_tokens: int
-
-
-class Upstream(Protocol):
-    """How a replica is spoken to. Raises `ReplicaLost`, or `ApiError` for what the replica refused."""
-
-    def generate(self, endpoint: Endpoint, request: Generation) -> AsyncGenerator[ChatDelta, None]: ...
-
-    async def encode(self, endpoint: Endpoint, texts: Sequence[str]) -> Encoded: ...
+Events = AsyncGenerator[bytes, None]
+"""A stream's answer, some whole events at a time. Close it, and the replica stops working."""
 
 
 class Dispatch:
@@ -58,6 +51,7 @@ class Dispatch:
         pool: Pool,
         upstream: Upstream,
         balancer: Callable[[], Balancer],
+        timeout_s: float = 60.0,
         patience_s: float = PATIENCE_S,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -66,6 +60,7 @@ class Dispatch:
         self._make_balancer = balancer
         self._balancers: dict[str, Balancer] = {}  # by model, so that each takes its own turns
         self._in_flight: Counter[Endpoint] = Counter()
+        self._timeout_s = timeout_s
         self._patience_s = patience_s
         self._clock = clock
 
@@ -76,64 +71,153 @@ class Dispatch:
             counts[endpoint.name] += count
         return dict(counts)
 
-    async def encode(self, model: str, texts: Sequence[str], entry: Entry) -> Encoded:
-        async for endpoint in self._attempts(model, entry):
+    async def ask(self, ask: Ask) -> Whole | Events:
+        """A whole answer, or the events of a stream that has begun; refusals of the replica are whole answers.
+
+        Raises `ApiError` where no replica answers, or not in time.
+        """
+        tried: list[Endpoint] = []
+        answered = await self._answered(ask, tried)
+        return answered if isinstance(answered, Whole) else self._events(ask, answered, tried)
+
+    async def _answered(self, ask: Ask, tried: list[Endpoint]) -> Whole | Connection:
+        """Replicas are tried one after another, none twice, until one has answered or begun to."""
+        while len(tried) < MAX_ATTEMPTS:
+            endpoint = self._choose(ask, tried) or await self._wait_for_one(ask, tried)
+            ask.entry.replica, ask.entry.retries = endpoint.name, len(tried)
+            tried.append(endpoint)
+            self._in_flight[endpoint] += 1
+            began, answered = self._clock(), None
             try:
-                with self._lease(endpoint):
-                    return await self._upstream.encode(endpoint, texts)
+                answered = await self._try(endpoint, ask)
             except ReplicaLost:
                 self._pool.report_lost(endpoint)
-        raise refusals.replicas_unavailable(model)
+            except OutOfTime:
+                raise refusals.timed_out(self._timeout_s) from None
+            else:
+                return answered
+            finally:
+                self._observe(endpoint, self._clock() - began, answered is not None)
+                if not isinstance(answered, Connection):
+                    self._release(endpoint)
+        raise refusals.replicas_unavailable(ask.model)
 
-    async def generate(self, model: str, request: Generation, entry: Entry) -> AsyncGenerator[ChatDelta, None]:
-        async for endpoint in self._attempts(model, entry):
-            try:
-                with self._lease(endpoint):
-                    async with aclosing(self._upstream.generate(endpoint, request)) as deltas:
-                        async for delta in deltas:
-                            request = replace(request, begun=request.begun + delta.text)
-                            yield delta
-                            if delta.finish_reason:
-                                return
-                raise ReplicaLost(f"{endpoint.name} ended its answer without a reason")
-            except ReplicaLost:
-                self._pool.report_lost(endpoint)
-        raise refusals.replicas_unavailable(model)
+    async def _try(self, endpoint: Endpoint, ask: Ask) -> Whole | Connection:
+        """One attempt at one replica. Raises `ReplicaLost` if it gives no answer that a client could be given."""
+        entry = ask.entry
+        answered = await self._upstream.ask(
+            endpoint, ask.path, ask.body, entry.request_id, ask.is_streamed, ask.ends_at
+        )
+        if isinstance(answered, Connection):
+            return answered
+        if answered.status == 503:
+            raise ReplicaLost(f"{endpoint.name} is stopping")
+        if answered.status < 300:
+            usage = answers.usage_of(answered.body)
+            entry.prompt_tokens, entry.completion_tokens = usage.prompt_tokens, usage.completion_tokens
+        return answered
 
-    async def _attempts(self, model: str, entry: Entry) -> AsyncIterator[Endpoint]:
-        """Replicas to try, one after another, none twice; waits for one to come where there is none."""
-        tried: set[Endpoint] = set()
-        for attempt in range(MAX_ATTEMPTS):
-            endpoint = await self._choose(model, tried)
-            if endpoint is None:
-                return
-            tried.add(endpoint)
-            entry.retries = attempt
-            entry.replica = endpoint.name
-            yield endpoint
+    async def _events(self, ask: Ask, first: Connection, tried: list[Endpoint]) -> Events:
+        said = answers.Transcript()
+        stream: Connection | None = first
+        try:
+            while stream is not None and not said.has_ended:
+                try:
+                    events = await self._next(stream)
+                except ReplicaLost:
+                    self._lost(stream, tried[-1])
+                    stream = None
+                    so_far = said.read()
+                    if so_far.is_finished:
+                        yield answers.DONE
+                        return
+                    stream = await self._stream(_going_on(ask, so_far, tried[-1]), tried)
+                    continue
+                if stream is not first:
+                    events = answers.without_opening(events)
+                if events:
+                    said.add(events)
+                    yield events
+            if stream is not None:
+                await stream.finish()
+        except OutOfTime:
+            raise refusals.timed_out(self._timeout_s) from None
+        finally:
+            if stream is not None:
+                self._end(stream, tried[-1])
 
-    async def _choose(self, model: str, tried: set[Endpoint]) -> Endpoint | None:
-        deadline = self._clock() + self._patience_s
-        while True:
-            candidates = [endpoint for endpoint in self._pool.ready(model) if endpoint not in tried]
-            if candidates:
-                balancer = self._balancers.setdefault(model, self._make_balancer())
-                return balancer.choose(candidates, self._in_flight)
-            left_s = deadline - self._clock()
-            if left_s <= 0:
-                return None
+    async def _next(self, stream: Connection) -> bytes:
+        """The next events. Raises `ReplicaLost` where there are none, although the answer has not told its end."""
+        events = await stream.events()
+        if events is None:
+            raise ReplicaLost("the replica ended its answer without saying so")
+        if not events.startswith(answers.EVENTS_BEGIN):
+            raise ReplicaLost("the replica sent something that is not an event")
+        return events
+
+    async def _stream(self, ask: Ask, tried: list[Endpoint]) -> Connection:
+        """A stream that goes on with an answer. Raises `ApiError` where no replica does."""
+        answered = await self._answered(ask, tried)
+        if isinstance(answered, Whole):
+            raise worded(answered)
+        return answered
+
+    def _choose(self, ask: Ask, tried: Sequence[Endpoint]) -> Endpoint | None:
+        """The replica to try next; None where none is ready."""
+        candidates = self._candidates(ask, tried)
+        if not candidates:
+            return None
+        balancer = self._balancers.get(ask.model)
+        if balancer is None:
+            balancer = self._balancers[ask.model] = self._make_balancer()
+        return balancer.choose(candidates, self._in_flight)
+
+    def _candidates(self, ask: Ask, tried: Sequence[Endpoint]) -> Sequence[Endpoint]:
+        """Ready replicas that have not been tried yet."""
+        ready = self._pool.ready(ask.model)
+        if tried:
+            ready = [endpoint for endpoint in ready if endpoint not in tried]
+        if ask.is_begun:
+            ready = [endpoint for endpoint in ready if endpoint.can_resume]
+        return ready
+
+    async def _wait_for_one(self, ask: Ask, tried: Sequence[Endpoint]) -> Endpoint:
+        """Wait for a replica to come. Raises `ApiError` where none does within the patience we have."""
+        deadline = min(self._clock() + self._patience_s, ask.ends_at)
+        while (left_s := deadline - self._clock()) > 0:
             try:
                 async with asyncio.timeout(left_s):
                     await self._pool.changed()
             except TimeoutError:
-                return None
+                break
+            if endpoint := self._choose(ask, tried):
+                return endpoint
+        raise refusals.replicas_unavailable(ask.model)
 
-    @contextmanager
-    def _lease(self, endpoint: Endpoint) -> Iterator[None]:
-        self._in_flight[endpoint] += 1
-        try:
-            yield
-        finally:
-            self._in_flight[endpoint] -= 1
-            if not self._in_flight[endpoint]:
-                del self._in_flight[endpoint]  # endpoints come and go; counts of those gone must not pile up
+    def _observe(self, endpoint: Endpoint, seconds: float, is_ok: bool) -> None:
+        """Be told how an attempt went: time to the first byte, and whether there was one."""
+
+    def _lost(self, stream: Connection, endpoint: Endpoint) -> None:
+        self._pool.report_lost(endpoint)
+        self._observe(endpoint, 0.0, False)
+        self._end(stream, endpoint)
+
+    def _end(self, stream: Connection, endpoint: Endpoint) -> None:
+        self._upstream.end(stream)
+        self._release(endpoint)
+
+    def _release(self, endpoint: Endpoint) -> None:
+        left = self._in_flight[endpoint] - 1
+        if left:
+            self._in_flight[endpoint] = left
+        else:
+            del self._in_flight[endpoint]  # endpoints come and go; counts of those gone must not pile up
+
+
+def _going_on(ask: Ask, so_far: answers.Said, lost: Endpoint) -> Ask:
+    """What to ask another replica for. Raises `ApiError` where nobody could go on."""
+    if not so_far.words:
+        return ask
+    if not (lost.can_resume and so_far.is_readable):
+        raise refusals.answer_broken_off(ask.model)
+    return replace(ask, body=going_on_behind(ask.body, so_far.words), is_begun=True)

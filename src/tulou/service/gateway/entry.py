@@ -22,11 +22,13 @@ class Caller:
         return replace(self, request_id=f"{self.request_id}-{index}")
 
 
-@dataclass
+@dataclass(slots=True)
 class Entry:
-    """What is known of a request while it is being answered."""
+    """One line of the accounts, filled while the request is on its way."""
 
-    caller: Caller
+    route: str  # "/v1/chat/completions", or the application's name
+    request_id: str
+    key_id: str | None
     model: str
     model_version: str
     started: float  # monotonic

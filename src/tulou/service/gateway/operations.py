@@ -1,8 +1,4 @@
-"""What may be asked over HTTP, as one table: path, model task, request type, and how it is answered.
-
-Gateway and replicas answer with the same functions; they differ only in the `Backend` behind them: an engine in this
-process, or replicas to choose from.
-"""
+"""What may be asked over HTTP, as one table: path, model task, request type, and how a replica answers it."""
 
 from __future__ import annotations
 
@@ -12,7 +8,7 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 from starlette.responses import Response, StreamingResponse
@@ -21,11 +17,22 @@ from starlette.types import Send
 from tulou.core.types import ChatDelta, ModelManifest, Task
 from tulou.service.engine.base import Generation
 from tulou.service.gateway import refusals, wire
-from tulou.service.gateway.dispatch import Encoded
 from tulou.service.gateway.entry import Caller
 from tulou.service.pool import Manifests
 
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Vectors or probabilities, (n, dimensions) or (n, labels), and the tokens that were read for them."""
+
+    rows: NDArray[np.float32]
+    prompt_tokens: int
 
 
 class Backend(Protocol):

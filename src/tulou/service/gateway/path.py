@@ -1,156 +1,201 @@
-"""The steps a request takes from the socket to its answer; gateway and replica each list those they want, in order.
+"""The way of a model request through the gateway: `STAGES`, in order, over one `Exchange`.
 
-Every step has one signature: it looks at the exchange, adds what it found, or raises the refusal that ends the walk.
-The last one returns the response.
+A stage looks at the exchange, adds what it found, or raises the `ApiError` that ends the walk. Most are plain
+functions; those that must wait (for a key not seen lately, the body, the replica, the client) return an awaitable. The
+body is relayed as it came and the answer as it comes; `settle` follows however the walk ended.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
-import time
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable, Sequence
 
-from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response
-from starlette.types import Receive
+from tulou.service.gateway import refusals
+from tulou.service.gateway.dispatch import Ask
+from tulou.service.gateway.entry import CLIENT_GONE
+from tulou.service.gateway.exchange import Exchange
+from tulou.service.gateway.keys import Key
+from tulou.service.gateway.peek import asking_for_usage
+from tulou.service.gateway.peek import peek as peek_into
+from tulou.service.gateway.replies import send_refusal, send_stream, send_whole
+from tulou.service.gateway.upstream import Whole
 
-from tulou.service.engine.base import PromptTooLong
-from tulou.service.gateway import refusals, wire
-from tulou.service.gateway.entry import CLIENT_GONE, Caller
-from tulou.service.gateway.operations import Backend, Call, Operation, json_response
-
-if TYPE_CHECKING:
-    from tulou.service.gateway.keys import Key, Keys  # which load SQLAlchemy; a replica does without
+Stage = Callable[[Exchange], Awaitable[None] | None]
 
 logger = logging.getLogger(__name__)
 
 
-@dataclass
-class Exchange:
-    """One request on its way, and all that is known of it so far."""
-
-    request: Request
-    operation: Operation
-    backend: Backend
-    max_body_bytes: int
-    keys: Keys | None = None  # None: whoever reaches us may ask
-    request_id: str = field(default_factory=lambda: f"req_{secrets.token_hex(16)}")
-    started: float = field(default_factory=time.perf_counter)
-    key: Key | None = None
-    raw: bytes = b""
-    body: Any = None
-    call: Call | None = None
-
-
-Step = Callable[[Exchange], Awaitable[Response | None]]
-
-
-async def authenticate(exchange: Exchange) -> None:
-    exchange.key = await bearer(exchange.request, exchange.keys)
-
-
-async def bearer(request: Request, keys: Keys | None) -> Key:
-    """The key that the request carries. Raises 401 without a valid one."""
-    scheme, _, secret = request.headers.get("authorization", "").partition(" ")
-    secret = secret.strip()
-    if scheme.lower() != "bearer" or not secret or keys is None:
-        raise refusals.key_missing()
-    is_known, key = keys.remembered(secret)
+def authenticate(exchange: Exchange) -> Awaitable[None] | None:
+    """Whose key it is, and whether it may ask models at all."""
+    secret = secret_in(exchange.header(b"authorization"))
+    is_known, key = exchange.services.keys.remembered(secret)
     if not is_known:
-        key = await asyncio.to_thread(keys.find, secret)
+        return _look_up(exchange, secret)
+    _identify(exchange, secret, key)
+    return None
+
+
+async def _look_up(exchange: Exchange, secret: str) -> None:
+    """Waits for the database, once in a while for each key."""
+    _identify(exchange, secret, await asyncio.to_thread(exchange.services.keys.find, secret))
+
+
+def _identify(exchange: Exchange, secret: str, key: Key | None) -> None:
     if key is None:
         raise refusals.key_wrong(secret)
-    return key
+    if not key.may_ask:
+        raise refusals.role_forbids(key.role)
+    exchange.key = key
 
 
-async def authorise(exchange: Exchange) -> None:
-    if exchange.key is not None and not exchange.key.may_ask:
-        raise refusals.role_forbids(exchange.key.role)
+def admit(exchange: Exchange) -> Awaitable[None] | None:  # noqa: ARG001
+    """Whether the key's limits and the gateway's load allow one more request."""
+    return None
 
 
 async def read_body(exchange: Exchange) -> None:
-    limit = exchange.max_body_bytes
-    announced = exchange.request.headers.get("content-length", "0")
-    if announced.isdigit() and int(announced) > limit:
+    """Waits for the client. Nearly always the body has come with the headers."""
+    limit = exchange.services.settings.max_body_bytes
+    announced = exchange.header(b"content-length")
+    if announced is not None and announced.isdigit() and int(announced) > limit:
         raise refusals.body_too_large(limit)
-    received = bytearray()
-    async for chunk in exchange.request.stream():
-        received += chunk
-        if len(received) > limit:
-            raise refusals.body_too_large(limit)
-    exchange.raw = bytes(received)
+    message = await exchange.receive()
+    body: bytes = message.get("body", b"")
+    if message.get("more_body"):
+        received = bytearray(body)
+        while message.get("more_body") and len(received) <= limit:
+            message = await exchange.receive()
+            received += message.get("body", b"")
+        body = bytes(received)
+    if message["type"] == "http.disconnect":
+        raise refusals.client_gone()
+    if len(body) > limit:
+        raise refusals.body_too_large(limit)
+    exchange.body = body
 
 
-async def decode(exchange: Exchange) -> None:
-    exchange.body = wire.decode(exchange.raw, exchange.operation.decoder)
-    exchange.body.refuse_unsupported()
+def peek(exchange: Exchange) -> None:
+    """The few fields that the gateway needs; all others are for the replica to read and to judge."""
+    exchange.peeked = peek_into(exchange.body or b"")
 
 
-async def find_model(exchange: Exchange) -> None:
-    operation, model = exchange.operation, exchange.body.model
-    manifest = exchange.backend.models.get(model)
+def find_model(exchange: Exchange) -> None:
+    """The model asked for; from here on the request is in the accounts."""
+    name, operation, switchboard = exchange.peeked.model, exchange.operation, exchange.services.switchboard
+    manifest = switchboard.models.get(name)
     if manifest is None:
-        raise refusals.model_unknown(model)
+        raise refusals.model_unknown(name)
     if manifest.task != operation.task:
-        raise refusals.model_unfit(model, manifest.task, operation.path)
-    caller = Caller(operation.path, exchange.request_id, exchange.key.id if exchange.key else None)
-    exchange.call = Call(exchange.body, manifest, exchange.backend, caller)
+        raise refusals.model_unfit(name, manifest.task, operation.path)
+    exchange.manifest, exchange.model = manifest, name
+    exchange.entry = switchboard.accountant.open(
+        operation.path, exchange.request_id, exchange.key.id, name, manifest.version or manifest.fingerprint
+    )
 
 
-async def answer(exchange: Exchange) -> Response:
-    if exchange.call is None:
-        raise RuntimeError("the path answers before it has found the model")
-    return await _while_connected(exchange.request.receive, exchange.operation.answer(exchange.call))
+def choose_variant(exchange: Exchange) -> None:
+    """Which variant of the model answers, where one is being rolled out."""
 
 
-async def walk(exchange: Exchange, path: Sequence[Step]) -> Response:
-    """Take the steps in order, and turn whatever goes wrong into the answer a client of OpenAI's would get."""
+def look_in_cache(exchange: Exchange) -> Awaitable[None] | None:  # noqa: ARG001
+    """Whether the answer is known; then `forward` has nothing to do."""
+    return None
+
+
+async def forward(exchange: Exchange) -> None:
+    """Waits for a replica: for its whole answer, or for a stream to begin."""
+    if exchange.answer is None:
+        services = exchange.services
+        ends_at = exchange.started + services.settings.timeout_s
+        exchange.answer = await services.switchboard.dispatch.ask(_ask(exchange, ends_at))
+
+
+def _ask(exchange: Exchange, ends_at: float) -> Ask:
+    peeked, body = exchange.peeked, exchange.body or b""
+    is_streamed = bool(peeked.stream)
+    if is_streamed and not peeked.wants_usage:  # the accounts want it
+        body = asking_for_usage(body, peeked)
+    conversation = peeked.conversation or (exchange.header(b"x-conversation-id") or b"").decode("latin-1") or None
+    assert exchange.entry is not None
+    return Ask(exchange.model, exchange.operation.path, body, is_streamed, exchange.entry, ends_at, conversation)
+
+
+async def relay(exchange: Exchange) -> None:
+    """Waits for the client to take the answer."""
+    answer, entry = exchange.answer, exchange.entry
+    if isinstance(answer, Whole):
+        if entry is not None:
+            entry.status = answer.status
+        await send_whole(exchange, answer)
+    elif answer is not None:
+        await send_stream(exchange, answer, hides_usage=not exchange.peeked.wants_usage)
+
+
+def settle(exchange: Exchange, status: int) -> None:
+    """Write it into the accounts; tell the limits what it really took."""
+    accountant = exchange.services.switchboard.accountant
+    if exchange.entry is None:
+        accountant.refused(exchange.operation.path, status)
+    else:
+        accountant.close(exchange.entry)
+
+
+STAGES: Sequence[Stage] = (
+    authenticate,
+    admit,
+    read_body,
+    peek,
+    find_model,
+    choose_variant,
+    look_in_cache,
+    forward,
+    relay,
+)
+
+
+async def walk(exchange: Exchange) -> None:
+    """Take the stages in order, and turn whatever goes wrong into the answer a client of OpenAI's would get."""
+    patrol = exchange.services.patrol
+    patrol.take(exchange)
+    status = 200
     try:
-        for step in path:
-            if (response := await step(exchange)) is not None:
-                break
-        else:
-            raise RuntimeError("the path ends without an answer")
+        for stage in STAGES:
+            waiting = stage(exchange)
+            if waiting is not None:
+                await waiting
     except refusals.ApiError as err:
-        response = refused(err)
-    except PromptTooLong as err:
-        response = refused(refusals.context_exceeded(str(err), "messages"))
-    except ClientDisconnect:
-        response = Response(status_code=CLIENT_GONE)
+        status = await _refuse(exchange, err)
+    except asyncio.CancelledError:
+        if exchange.ended_by is None or exchange.task is None:
+            status = _note(exchange, CLIENT_GONE)  # the gateway stops
+            raise
+        exchange.task.uncancel()
+        status = await _refuse(exchange, exchange.ended_by)
     except Exception:
         logger.exception("request %s to %s failed", exchange.request_id, exchange.operation.path)
-        response = refused(refusals.internal_error(exchange.request_id))
-    response.headers["x-request-id"] = exchange.request_id
-    response.headers["openai-processing-ms"] = str(round((time.perf_counter() - exchange.started) * 1000))
-    return response
-
-
-def refused(err: refusals.ApiError) -> Response:
-    headers = dict(err.headers)
-    if err.status == 413:
-        headers["connection"] = "close"  # the rest of the body is not worth reading
-    return json_response(err.body, err.status, headers)
-
-
-async def _while_connected(receive: Receive, work: Coroutine[Any, Any, Response]) -> Response:
-    """The result of `work`, which is cancelled when the client leaves before it is there."""
-    working = asyncio.ensure_future(work)
-    leaving = asyncio.ensure_future(_disconnected(receive))
-    try:
-        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
-        if not working.done():
-            raise ClientDisconnect
-        return working.result()
+        status = await _refuse(exchange, refusals.internal_error(exchange.request_id))
     finally:
-        for task in (working, leaving):
-            task.cancel()
-        await asyncio.gather(working, leaving, return_exceptions=True)
+        patrol.leave(exchange)
+        settle(exchange, status)
 
 
-async def _disconnected(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
+async def _refuse(exchange: Exchange, err: refusals.ApiError) -> int:
+    status = _note(exchange, err.status)
+    await send_refusal(exchange, err)
+    return status
+
+
+def _note(exchange: Exchange, status: int) -> int:
+    if exchange.entry is not None:
+        exchange.entry.status = status
+    return status
+
+
+def secret_in(authorization: bytes | None) -> str:
+    """The key in an `Authorization` header. Raises `ApiError` without one."""
+    scheme, _, secret = (authorization or b"").partition(b" ")
+    secret = secret.strip()
+    if scheme.lower() != b"bearer" or not secret:
+        raise refusals.key_missing()
+    return secret.decode("latin-1")

@@ -168,6 +168,29 @@ def timed_out(timeout_s: float) -> ApiError:
     )
 
 
+def unexplained(status: int) -> ApiError:
+    return ApiError(502, f"A replica answered with status {status} and no explanation.", "server_error")
+
+
+def client_gone() -> ApiError:
+    """Nobody is there to read it; the accounts say 499, as nginx does."""
+    return ApiError(499, "The client closed the connection before the answer was complete.")
+
+
+def body_too_slow(limit_s: float) -> ApiError:
+    return ApiError(408, f"The request body did not arrive within {limit_s:g} s.", code="request_timeout")
+
+
+def answer_broken_off(model: str) -> ApiError:
+    return ApiError(
+        503,
+        f"The replica of the model `{model}` was lost in the middle of this answer, and no other can continue it. "
+        "Please ask again.",
+        type="server_error",
+        code="answer_broken_off",
+    )
+
+
 def internal_error(request_id: str) -> ApiError:
     return ApiError(
         500,

@@ -7,10 +7,12 @@ balanced, retried and accounted for, whoever wanted it.
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
-from typing import TYPE_CHECKING
+from contextlib import AbstractContextManager, aclosing
+from typing import TYPE_CHECKING, Any
 
+import msgspec
 import sqlalchemy as sa
 
 from tulou.core.errors import ServiceError
@@ -18,13 +20,13 @@ from tulou.core.settings import ServiceSettings
 from tulou.core.telemetry import Metrics
 from tulou.core.types import ChatDelta, Message, ModelManifest, Task
 from tulou.service.engine.base import Generation
-from tulou.service.gateway import refusals
+from tulou.service.gateway import asking, refusals
 from tulou.service.gateway.accounting import Accountant
 from tulou.service.gateway.balance import BALANCERS, make_balancer
-from tulou.service.gateway.dispatch import PATIENCE_S, Dispatch, Encoded
-from tulou.service.gateway.entry import Caller
+from tulou.service.gateway.dispatch import PATIENCE_S, Ask, Dispatch, Events
+from tulou.service.gateway.entry import Entry
 from tulou.service.gateway.live import Live
-from tulou.service.gateway.upstream import HttpUpstream
+from tulou.service.gateway.upstream import Connections, Patience, Whole
 from tulou.service.pool import Manifests, Pool
 
 if TYPE_CHECKING:
@@ -50,40 +52,28 @@ class Switchboard:
         self.metrics = metrics
         self.live = Live()
         self.accountant = Accountant(state, metrics, self.live)
-        self._upstream = HttpUpstream(models, settings.timeout_s)
-        self._dispatch = Dispatch(pool, self._upstream, BALANCERS[settings.balance], patience_s)
+        self.timeout_s = settings.timeout_s
+        self._connections = Connections(Patience(first_byte_s=settings.first_byte_s, idle_s=settings.idle_s))
+        self.dispatch = Dispatch(pool, self._connections, BALANCERS[settings.balance], settings.timeout_s, patience_s)
 
     async def start(self) -> None:
-        await self._upstream.start()
+        await self._connections.start()
         await self.accountant.start()
         await self.pool.start()
 
     async def stop(self) -> None:
         await self.pool.stop()
-        await self._upstream.stop()
+        await self._connections.stop()
         await self.accountant.stop()
 
     def in_flight(self) -> dict[str, int]:
-        return self._dispatch.in_flight()
+        return self.dispatch.in_flight()
 
-    async def encode(self, model: str, texts: Sequence[str], caller: Caller) -> Encoded:
-        with self.accountant.entry(caller, model, self._version(model)) as entry:
-            encoded = await self._dispatch.encode(model, texts, entry)
-            entry.prompt_tokens = encoded.prompt_tokens
-            return encoded
-
-    async def generate(self, model: str, request: Generation, caller: Caller) -> AsyncGenerator[ChatDelta, None]:
-        with self.accountant.entry(caller, model, self._version(model)) as entry:
-            async with aclosing(self._dispatch.generate(model, request, entry)) as deltas:
-                async for delta in deltas:
-                    entry.saw_first_token()
-                    if delta.finish_reason:
-                        entry.prompt_tokens, entry.completion_tokens = delta.prompt_tokens, delta.completion_tokens
-                    yield delta
-
-    def _version(self, model: str) -> str:
+    def entry(self, route: str, model: str) -> AbstractContextManager[Entry]:
+        """Accounts for one request of an application in this process."""
         manifest = self.models[model]
-        return manifest.version or manifest.fingerprint
+        version = manifest.version or manifest.fingerprint
+        return self.accountant.entry(route, f"req_{secrets.token_hex(16)}", None, model, version)
 
 
 class GatewayModels:
@@ -97,17 +87,27 @@ class GatewayModels:
         self, model: str, messages: Sequence[Message], *, max_tokens: int, temperature: float = 0.0
     ) -> AsyncGenerator[ChatDelta, None]:
         self._find(model, "chat")
-        request = Generation(tuple(messages), max_tokens, temperature)
-        async with aclosing(self._switchboard.generate(model, request, self._caller())) as deltas:
-            async for delta in deltas:
-                yield delta
+        path, body = asking.streamed_request(model, Generation(tuple(messages), max_tokens, temperature))
+        with self._switchboard.entry(self._route, model) as entry:
+            answer = await self._ask(entry, path, body, is_streamed=True)
+            if isinstance(answer, Whole):
+                raise asking.worded(answer)
+            deltas = asking.Deltas()
+            async with aclosing(answer) as pieces:
+                async for events in pieces:
+                    for delta in deltas.read(events):
+                        entry.saw_first_token()
+                        yield delta
+            last = deltas.end()
+            entry.prompt_tokens, entry.completion_tokens = last.prompt_tokens, last.completion_tokens
+            yield last
 
     async def classify(self, model: str, texts: Sequence[str]) -> list[list[tuple[str, float]]]:
-        manifest = self._find(model, "classify")
+        labels = self._find(model, "classify").labels
         if not texts:
             return []
-        encoded = await self._switchboard.encode(model, texts, self._caller())
-        return ranked(encoded.rows, manifest.labels)
+        body = {"model": model, "input": list(texts)}
+        return ranked(asking.probabilities(await self._encoded("/v1/classify", body), labels), labels)
 
     async def embed(self, model: str, texts: Sequence[str]) -> NDArray[np.float32]:
         import numpy as np
@@ -115,7 +115,19 @@ class GatewayModels:
         manifest = self._find(model, "embed")
         if not texts:
             return np.zeros((0, manifest.dimensions), dtype=np.float32)
-        return (await self._switchboard.encode(model, texts, self._caller())).rows
+        body = {"model": model, "input": list(texts), "encoding_format": "base64"}
+        return asking.embeddings(await self._encoded("/v1/embeddings", body))
+
+    async def _encoded(self, path: str, body: dict[str, Any]) -> bytes:
+        with self._switchboard.entry(self._route, body["model"]) as entry:
+            answer = await self._ask(entry, path, msgspec.json.encode(body), is_streamed=False)
+            if not isinstance(answer, Whole) or answer.status >= 400:
+                raise asking.worded(answer) if isinstance(answer, Whole) else TypeError("vectors are not streamed")
+            return answer.body
+
+    async def _ask(self, entry: Entry, path: str, body: bytes, *, is_streamed: bool) -> Whole | Events:
+        ends_at = time.monotonic() + self._switchboard.timeout_s
+        return await self._switchboard.dispatch.ask(Ask(entry.model, path, body, is_streamed, entry, ends_at))
 
     def _find(self, model: str, task: Task) -> ModelManifest:
         manifest = self._switchboard.models.get(model)
@@ -124,9 +136,6 @@ class GatewayModels:
         if manifest.task != task:
             raise ServiceError(f"model {model!r} is for task {manifest.task!r}, not {task!r}")
         return manifest
-
-    def _caller(self) -> Caller:
-        return Caller(self._route, f"req_{secrets.token_hex(16)}")
 
 
 def ranked(probabilities: NDArray[np.float32], labels: Sequence[str]) -> list[list[tuple[str, float]]]:

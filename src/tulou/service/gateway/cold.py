@@ -1,0 +1,123 @@
+"""What is asked of the gateway seldom: models, metrics, health, and the routes of the applications."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+import msgspec
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Mount, Route
+
+from tulou.core.types import ModelManifest
+from tulou.service.gateway import refusals, wire
+from tulou.service.gateway.exchange import Services
+from tulou.service.gateway.operations import OPERATIONS, json_response
+from tulou.service.gateway.path import secret_in
+
+
+def build_cold(services: Services, extra_routes: Sequence[BaseRoute] = ()) -> Starlette:
+    desk = _Desk(services)
+
+    @asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        try:
+            await services.patrol.start()
+            await services.switchboard.start()
+            yield
+        finally:
+            await services.switchboard.stop()
+            await services.patrol.stop()
+
+    routes: list[BaseRoute] = [
+        *(Route(operation.path, desk.only_posted, methods=["POST"]) for operation in OPERATIONS),
+        Route("/v1/models", desk.list_models),
+        Route("/v1/models/{model:path}", desk.show_model),
+        Route("/metrics", desk.show_metrics),
+        Route("/healthz", desk.healthz),
+        Route("/readyz", desk.readyz),
+    ]
+    if extra_routes:
+        routes.append(Mount("/", routes=extra_routes, max_body_size=services.settings.max_body_bytes))
+    return Starlette(routes=routes, lifespan=lifespan, exception_handlers={HTTPException: _http_error})
+
+
+class _Desk:
+    def __init__(self, services: Services) -> None:
+        self._settings = services.settings
+        self._switchboard = services.switchboard
+        self._keys = services.keys
+        self._created = int(time.time())
+
+    async def only_posted(self, request: Request) -> Response:
+        """Reached by no request: those that POST are on the hot path, and others get a 405 from the route."""
+        raise HTTPException(405)
+
+    async def list_models(self, request: Request) -> Response:
+        if refusal := await self._refusal(request):
+            return refusal
+        cards = [self._card(name, manifest) for name, manifest in self._switchboard.models.items()]
+        return json_response(wire.ModelList(cards))
+
+    async def show_model(self, request: Request) -> Response:
+        if refusal := await self._refusal(request):
+            return refusal
+        name = request.path_params["model"]
+        manifest = self._switchboard.models.get(name)
+        if manifest is None:
+            return refused(refusals.model_unknown(name))
+        return json_response(self._card(name, manifest))
+
+    async def show_metrics(self, _request: Request) -> Response:
+        metrics = self._switchboard.metrics
+        states = Counter((replica.model, replica.state) for replica in self._switchboard.pool.status())
+        metrics.replicas.clear()
+        for (model, state), count in states.items():
+            metrics.replicas.labels(model, state).set(count)
+        return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+    async def healthz(self, _request: Request) -> Response:
+        """This process lives."""
+        return JSONResponse({"status": "ok"})
+
+    async def readyz(self, _request: Request) -> Response:
+        """Every model has a replica that answers."""
+        ready = {model: len(self._switchboard.pool.ready(model)) for model in self._switchboard.models}
+        is_ready = all(ready.values())
+        body = {"status": "ready" if is_ready else "starting", "replicas": ready}
+        return JSONResponse(body, 200 if is_ready else 503)
+
+    async def _refusal(self, request: Request) -> Response | None:
+        try:
+            secret = secret_in(request.headers.get("authorization", "").encode("latin-1"))
+            if await asyncio.to_thread(self._keys.find, secret) is None:
+                raise refusals.key_wrong(secret)
+        except refusals.ApiError as err:
+            self._switchboard.accountant.refused("/v1/models", err.status)
+            return refused(err)
+        return None
+
+    def _card(self, name: str, manifest: ModelManifest) -> wire.ModelCard:
+        version = manifest.version or manifest.fingerprint
+        return wire.ModelCard(name, self._created, manifest.task, manifest.precision, version)
+
+
+def refused(err: refusals.ApiError) -> Response:
+    return Response(msgspec.json.encode(err.body), err.status, err.headers, media_type="application/json")
+
+
+async def _http_error(request: Request, err: Exception) -> Response:
+    """Errors that Starlette raises itself, in the same shape as ours."""
+    if not isinstance(err, HTTPException):
+        raise err
+    known = {404: refusals.url_unknown, 405: refusals.method_wrong}
+    if err.status_code in known:
+        return refused(known[err.status_code](request.method, request.url.path))
+    return refused(refusals.ApiError(err.status_code, err.detail))
