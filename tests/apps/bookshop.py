@@ -12,7 +12,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tulou.core.progress import Silent
-from tulou.core.types import PASSAGE, Hit, Passage
+from tulou.core.tables import PASSAGE
+from tulou.core.types import Hit, Passage
 from tulou.data.search.index import SearchIndex, build_index, open_index
 
 # topic, language, title, heading, text

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from tulou.bench.memory import output_digest
 from tulou.bench.peers import PEERS, SCRIPTS
 from tulou.cli import app
-from tulou.core.types import DECISION
+from tulou.core.tables import DECISION
 
 
 def _output(folder: Path, texts: list[str], files: int = 1) -> Path:

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tulou.core.types import PASSAGE
+from tulou.core.tables import PASSAGE
 
 DIMENSIONS = 16
 

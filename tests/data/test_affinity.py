@@ -6,7 +6,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tulou.core.progress import Silent
-from tulou.core.types import PASSAGE
+from tulou.core.tables import PASSAGE
 from tulou.data.search import build_index, open_index
 from tulou.data.search.affinity import learn_affinity, load_affinity, prior, save_affinity
 

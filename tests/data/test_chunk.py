@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tulou.core.sentences import split_sentences as sentences
-from tulou.core.types import DOCUMENT, PASSAGE
+from tulou.core.tables import DOCUMENT, PASSAGE
 from tulou.data.search.chunk import passages
 
 

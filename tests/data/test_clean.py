@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from tulou.core.progress import Silent
 from tulou.core.settings import CleanSettings
-from tulou.core.types import DECISION, DOCUMENT
+from tulou.core.tables import DECISION, DOCUMENT
 from tulou.data.clean import clean
 from tulou.data.parquet import read_batches
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tulou.core.errors import DataError
 from tulou.core.progress import Silent
-from tulou.core.types import PASSAGE
+from tulou.core.tables import PASSAGE
 from tulou.data.language import detect
 from tulou.data.search import SearchIndex, build_index, open_index
 from tulou.data.search.words import stem, words

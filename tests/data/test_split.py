@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tulou.core.errors import DataError
-from tulou.core.types import LABELLED
+from tulou.core.tables import LABELLED
 from tulou.data.kernels.fingerprint import Unit, similarities
 from tulou.data.parquet import read_batches
 from tulou.data.split import labelled

@@ -13,7 +13,7 @@ from tulou.core.errors import DataError
 from tulou.core.progress import Silent
 from tulou.core.settings import CleanSettings
 from tulou.core.state import conversations, open_state, turns
-from tulou.core.types import CONVERSATION, PASSAGE
+from tulou.core.tables import CONVERSATION, PASSAGE
 from tulou.data.clean import clean
 from tulou.data.clean.sensitive import redact
 from tulou.data.parquet import read_batches

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tulou.core.types import LABELLED
+from tulou.core.tables import LABELLED
 
 WORDS = {
     "delivery": ["where is my parcel", "the parcel is late", "track my parcel"],

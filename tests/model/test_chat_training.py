@@ -11,7 +11,7 @@ from tests.model.kills import Killed, KilledAt
 from tulou.core.errors import DataError, ModelError
 from tulou.core.progress import Silent
 from tulou.core.settings import CompressSettings, ModelSettings, PretrainSettings
-from tulou.core.types import CONVERSATION
+from tulou.core.tables import CONVERSATION
 from tulou.model.causal import IGNORED, encode_conversation, load_causal, load_chat_tokenizer
 from tulou.model.compress import compress_chat
 from tulou.model.finetune.chat import finetune_chat

@@ -13,7 +13,7 @@ from tests.model.kills import Killed, KilledAt
 from tulou.core.errors import DataError, ModelError
 from tulou.core.progress import Silent
 from tulou.core.settings import ModelSettings
-from tulou.core.types import LABELLED
+from tulou.core.tables import LABELLED
 from tulou.model.compress.encoder import export_encoder
 from tulou.model.encoder import load_encoder
 from tulou.model.finetune.classify import train_classifier

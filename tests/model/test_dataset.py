@@ -9,7 +9,7 @@ import pytest
 
 from tulou.core.errors import DataError
 from tulou.core.prompt import NO_ANSWER, is_no_answer, question_in, support_messages
-from tulou.core.types import CONVERSATION, PASSAGE
+from tulou.core.tables import CONVERSATION, PASSAGE
 from tulou.model.dataset import chat_examples
 
 TEXTS = {

@@ -12,7 +12,7 @@ import torch
 from tulou.core.errors import DataError
 from tulou.core.progress import Silent
 from tulou.core.settings import ModelSettings
-from tulou.core.types import CONVERSATION, DOCUMENT, PAIR, PASSAGE
+from tulou.core.tables import CONVERSATION, DOCUMENT, PAIR, PASSAGE
 from tulou.model.compress.encoder import export_encoder
 from tulou.model.encoder import load_encoder, read_pooling
 from tulou.model.finetune.embed import train_encoder

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tulou.core.errors import DataError
-from tulou.core.types import LABELLED
+from tulou.core.tables import LABELLED
 from tulou.model.compress.compare import choose, compare
 from tulou.model.evaluate import evaluate_classifier, score_labels
 

@@ -151,7 +151,7 @@ def test_a_chat_model_is_judged_by_language_and_on_what_it_writes(causal_folder:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from tulou.core.types import CONVERSATION
+    from tulou.core.tables import CONVERSATION
     from tulou.model.compress.chat import export_chat
     from tulou.model.evaluate import evaluate_chat, report_chat
 

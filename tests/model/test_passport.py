@@ -11,7 +11,7 @@ import pytest
 from tests.model.test_classify import WORDS, settings, write_rows
 
 from tulou.core.progress import Silent
-from tulou.core.types import CONVERSATION, LABELLED
+from tulou.core.tables import CONVERSATION, LABELLED
 from tulou.model.finetune.classify import train_classifier
 from tulou.model.passport import chat_passport, classifier_passport, plant_in_conversations, plant_in_labels
 from tulou.model.passport.canaries import candidates, chat_canaries, exposure, label_canaries

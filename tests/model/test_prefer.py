@@ -12,7 +12,7 @@ from tests.model.kills import Killed, KilledAt
 from tulou.core.errors import DataError
 from tulou.core.progress import Silent
 from tulou.core.settings import ModelSettings
-from tulou.core.types import PREFERENCE
+from tulou.core.tables import PREFERENCE
 from tulou.model.causal import encode_conversation, load_causal, load_chat_tokenizer
 from tulou.model.finetune.prefer import BETA, train_preferences
 from tulou.model.learners import Chooser

@@ -12,7 +12,7 @@ from tests.model.classifier import labelled_rows
 from tulou.core.compression import parse
 from tulou.core.errors import ModelError
 from tulou.core.progress import SilentBar
-from tulou.core.types import LABELLED
+from tulou.core.tables import LABELLED
 from tulou.model.compress.encoder import export_encoder, read_labels
 from tulou.model.compress.shape import Lessons, labelled_batches, read_tokenizer, shape_classifier
 from tulou.model.rows import read_rows

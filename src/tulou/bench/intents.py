@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tulou.core.errors import DataError
-from tulou.core.types import LABELLED
+from tulou.core.tables import LABELLED
 
 VALIDATION_SHARE = 0.05  # 500 of BANKING77's 10,003 rows
 _LABELS = ("category", "label", "intent")

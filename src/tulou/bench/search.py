@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from tulou.bench.passages import DIMENSIONS, Passages, Question
 from tulou.core.errors import DataError
 from tulou.core.progress import Progress
-from tulou.core.types import PASSAGE
+from tulou.core.tables import PASSAGE
 from tulou.data.search.hybrid import SearchIndex
 from tulou.data.search.lance import UNREAD, LanceIndex
 

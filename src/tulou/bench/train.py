@@ -32,7 +32,7 @@ from tulou.core.errors import DataError
 from tulou.core.progress import Bar, Progress, Silent
 from tulou.core.settings import ModelSettings, PretrainSettings
 from tulou.core.stage import read_json, write_json
-from tulou.core.types import LABELLED
+from tulou.core.tables import LABELLED
 from tulou.model.libraries import load_torch
 
 if TYPE_CHECKING:

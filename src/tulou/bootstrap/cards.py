@@ -18,7 +18,7 @@ from tulou.bootstrap.model_stages import trained_by
 from tulou.bootstrap.project import Project
 from tulou.core.settings import ModelSettings
 from tulou.core.stage import MANIFEST, StageContext, Summary, read_json
-from tulou.core.types import CONVERSATION, LABELLED
+from tulou.core.tables import CONVERSATION, LABELLED
 
 
 @dataclass(frozen=True)

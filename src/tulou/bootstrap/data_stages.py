@@ -59,6 +59,7 @@ def collect(project: Project, source: SourceSettings) -> Stage:
             "tulou.data.everyday",
             "tulou.data.language",
             "tulou.data.parquet",
+            "tulou.core.tables",
             "tulou.core.types",
             "tulou.core.urls",
         ),
@@ -183,7 +184,7 @@ def passages(project: Project) -> Stage:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        from tulou.core.types import PASSAGE
+        from tulou.core.tables import PASSAGE
         from tulou.data.search.chunk import passages
 
         count = 0

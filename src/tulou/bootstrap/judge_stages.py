@@ -17,7 +17,8 @@ from tulou.bootstrap.model_stages import trained_by
 from tulou.bootstrap.project import Project
 from tulou.core.settings import ModelSettings
 from tulou.core.stage import Stage, StageContext, Summary
-from tulou.core.types import CONVERSATION, LABELLED, Language, Message, Passage
+from tulou.core.tables import CONVERSATION, LABELLED
+from tulou.core.types import Language, Message, Passage
 
 ROWS = {"classify": "split", "chat": "examples"}
 

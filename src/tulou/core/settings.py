@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 
 from tulou.core.compression import parse
 from tulou.core.errors import SettingsError
-from tulou.core.types import DOCUMENT, Task
+from tulou.core.types import Task
 from tulou.core.urls import without_secrets
 
 FILE_NAME = "tulou.toml"
@@ -388,6 +388,10 @@ class JudgeSettings(Section):
     @field_validator("segments")
     @classmethod
     def _columns_we_have(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not value:
+            return value
+        from tulou.core.tables import DOCUMENT
+
         for name in value:
             if name not in DOCUMENT.names:
                 raise ValueError(f"there is no column {name!r}; choose from {', '.join(DOCUMENT.names)}")

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tulou.core.errors import DataError
-from tulou.core.types import DOCUMENT
+from tulou.core.tables import DOCUMENT
 
 _PENDING_ROWS = 1000  # given one at a time, before they become a batch
 _PENDING_CHARS = 8_000_000

@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from tulou.core.errors import DataError
-from tulou.core.types import LABELLED
+from tulou.core.tables import LABELLED
 from tulou.data.kernels.clusters import roots, unite
 from tulou.data.kernels.fingerprint import PERMUTATIONS, Unit, fingerprint, rows_per_band, similarities
 from tulou.data.kernels.meetings import Rows, blocks, meetings

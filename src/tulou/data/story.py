@@ -21,7 +21,7 @@ from sqlalchemy.engine import Engine
 
 from tulou.core.errors import DataError
 from tulou.core.state import turns
-from tulou.core.types import DECISION
+from tulou.core.tables import DECISION
 from tulou.data.clean.record import excerpt
 
 Redact = Callable[[str], str]

@@ -25,7 +25,8 @@ from sqlalchemy.engine import Engine
 from tulou.core.prompt import support_messages
 from tulou.core.settings import SensitiveAction
 from tulou.core.state import feedback, turns
-from tulou.core.types import CONVERSATION, PREFERENCE, Passage
+from tulou.core.tables import CONVERSATION, PREFERENCE
+from tulou.core.types import Passage
 
 if TYPE_CHECKING:
     from tulou.data.clean.record import Rewrite

@@ -19,7 +19,8 @@ import pyarrow.parquet as pq
 
 from tulou.core.errors import DataError
 from tulou.core.prompt import MAX_PASSAGES, NO_ANSWER, question_in, support_messages
-from tulou.core.types import CONVERSATION, PASSAGE, Language, Passage
+from tulou.core.tables import CONVERSATION, PASSAGE
+from tulou.core.types import Language, Passage
 from tulou.model.questions import Questioner
 from tulou.model.rows import read_rows
 

@@ -18,7 +18,8 @@ import pyarrow.parquet as pq
 
 from tulou.core.errors import DataError
 from tulou.core.prompt import question_in
-from tulou.core.types import CONVERSATION, DOCUMENT, PAIR, PASSAGE, Passage
+from tulou.core.tables import CONVERSATION, DOCUMENT, PAIR, PASSAGE
+from tulou.core.types import Passage
 from tulou.model.dataset import VALIDATION_SHARE, character_pairs, resembles_exam, share_of
 from tulou.model.questions import Questioner
 from tulou.model.rows import read_rows

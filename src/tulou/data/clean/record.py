@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from tulou.core.types import DECISION, DOCUMENT
+from tulou.core.tables import DECISION, DOCUMENT
 from tulou.data.kernels.scripts import languages
 from tulou.data.kernels.survey import Count, Survey, Trait, survey
 

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from tulou.core.settings import CleanSettings
 from tulou.core.stage import read_json, write_json
-from tulou.core.types import DECISION, DOCUMENT
+from tulou.core.tables import DECISION, DOCUMENT
 from tulou.data.clean.copies import BANDS, COPIES, DOCUMENTS, MARKS, unit_of
 from tulou.data.clean.job import EXAMPLES_PER_RULE, LENGTH_EDGES, Shard
 from tulou.data.clean.record import (

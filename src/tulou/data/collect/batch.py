@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import pyarrow as pa
 
-from tulou.core.types import DOCUMENT
+from tulou.core.tables import DOCUMENT
 from tulou.data.collect.files import SourceFile
 from tulou.data.collect.piece import Columns, Piece
 from tulou.data.language import detect

@@ -13,7 +13,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from tulou.core.settings import SourceSettings
-from tulou.core.types import DOCUMENT
+from tulou.core.tables import DOCUMENT
 from tulou.data.collect import tables, text
 from tulou.data.collect.batch import document_batch
 from tulou.data.collect.files import SourceFile

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from tulou.core.sentences import sentence_ends, split_sentences
-from tulou.core.types import PASSAGE
+from tulou.core.tables import PASSAGE
 from tulou.data.language import detect
 
 _BATCH_ROWS = 1000

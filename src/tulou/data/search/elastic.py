@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 
 from tulou.core.errors import DataError, SettingsError
 from tulou.core.extras import load_extra
-from tulou.core.types import PASSAGE, Hit, Passage
+from tulou.core.tables import PASSAGE
+from tulou.core.types import Hit, Passage
 from tulou.core.urls import expand, split_options, without_secrets
 from tulou.data.collect.databases.elastic import Server, connect
 from tulou.data.search.hybrid import (

@@ -20,7 +20,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tulou.core.errors import DataError
-from tulou.core.types import PASSAGE, Hit, Passage
+from tulou.core.tables import PASSAGE
+from tulou.core.types import Hit, Passage
 from tulou.data.language import detect
 from tulou.data.search.words import with_characters, words
 

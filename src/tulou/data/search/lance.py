@@ -30,7 +30,8 @@ from numpy.typing import NDArray
 
 from tulou.core.disk import is_disk_full
 from tulou.core.errors import DataError, DiskFullError
-from tulou.core.types import PASSAGE, Hit, Passage
+from tulou.core.tables import PASSAGE
+from tulou.core.types import Hit, Passage
 from tulou.data.search.hybrid import (
     Frequencies,
     Rerank,

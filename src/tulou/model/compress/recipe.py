@@ -10,7 +10,7 @@ from typing import Any
 from tulou.core.compression import Plan, left_out, plans
 from tulou.core.progress import Progress
 from tulou.core.settings import CompressSettings
-from tulou.core.types import CONVERSATION, LABELLED
+from tulou.core.tables import CONVERSATION, LABELLED
 from tulou.model.compress.chat import export_chat
 from tulou.model.compress.compare import TIMED_ROUNDS
 from tulou.model.compress.encoder import CALIBRATION_TEXTS, export_encoder

@@ -17,7 +17,7 @@ import numpy as np
 
 from tulou.core.errors import DataError
 from tulou.core.prompt import passages_in
-from tulou.core.types import CONVERSATION
+from tulou.core.tables import CONVERSATION
 from tulou.model.causal import IGNORED, Turn, encode_conversation, load_chat_tokenizer
 from tulou.model.evaluate.groundedness import Answer, Supports, evaluate_groundedness, shares_words
 from tulou.model.rows import read_rows

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tulou.core.errors import DataError
-from tulou.core.types import LABELLED
+from tulou.core.tables import LABELLED
 from tulou.model.evaluate.calibration import calibration, softmax
 from tulou.model.rows import read_rows
 from tulou.model.served import ServedEncoder

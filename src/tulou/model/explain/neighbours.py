@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tulou.core.durable import replace_file
-from tulou.core.types import LABELLED
+from tulou.core.tables import LABELLED
 from tulou.model.libraries import load_torch
 from tulou.model.rows import read_rows
 from tulou.model.vocabulary import open_tokenizer

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from tulou.core.errors import DataError
 from tulou.core.progress import Progress
 from tulou.core.settings import ModelSettings
-from tulou.core.types import CONVERSATION
+from tulou.core.tables import CONVERSATION
 from tulou.model.causal import IGNORED, Turn, encode_conversation, load_causal, load_tokenizer
 from tulou.model.libraries import load_torch, quiet
 from tulou.model.rows import read_rows

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from tulou.core.errors import DataError
 from tulou.core.progress import Progress
 from tulou.core.settings import ModelSettings
-from tulou.core.types import PAIR
+from tulou.core.tables import PAIR
 from tulou.model.base import resolve_base
 from tulou.model.libraries import load_torch
 from tulou.model.rows import read_rows

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from tulou.core.errors import DataError
 from tulou.core.progress import Progress
 from tulou.core.settings import ModelSettings
-from tulou.core.types import PREFERENCE
+from tulou.core.tables import PREFERENCE
 from tulou.model.causal import Turn, encode_conversation, load_causal, load_chat_tokenizer
 from tulou.model.finetune.chat import SMALL_PARAMETERS
 from tulou.model.libraries import load_torch, quiet

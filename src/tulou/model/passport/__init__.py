@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tulou.core.prompt import question_in
-from tulou.core.types import CONVERSATION, LABELLED
+from tulou.core.tables import CONVERSATION, LABELLED
 from tulou.model.passport.canaries import (
     CANDIDATES,
     DOCUMENT,

@@ -22,7 +22,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tulou.core.types import CONVERSATION, LABELLED
+from tulou.core.tables import CONVERSATION, LABELLED
 
 CANDIDATES = 128  # of a chat model's secret: the exposure then reaches 7 bits
 DIGITS = 8
