@@ -50,7 +50,7 @@ format: $(VENV)/.ready  ## let ruff put the code in order
 	$(BIN)/ruff check --fix .
 
 bench: $(VENV)/.ready  ## the measurements in docs/benchmarks.md
-	$(BIN)/python bench/gateway.py
+	$(BIN)/tulou bench gateway --peers
 
 # What torch's CUDA build needs and its CPU build does not; pip brings it with such a build by itself.
 GPU := triton cuda-bindings cuda-pathfinder cuda-toolkit $(addprefix nvidia-,cublas cuda-cupti cuda-nvrtc cuda-runtime \

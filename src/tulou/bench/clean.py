@@ -190,7 +190,7 @@ def _measure(
     peer: Peer, corpus: Corpus, out: Path, truth: list[dict[str, Any]], raw: list[str], progress: Progress
 ) -> dict[str, Any]:
     with progress.bar(f"install {peer.name}"):
-        python = environment(peer)
+        python = environment(peer.name)
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
     with watching(progress, f"{peer.name}") as tick:

@@ -81,13 +81,13 @@ def _kept(file: Path) -> list[tuple[int, str]]:
     return [(int(row["id"].removeprefix("d")), row["text"]) for row in rows]
 
 
-def environment(peer: Peer, cache: Path | None = None) -> Path:
-    """The Python of the peer's virtual environment, which is made if it is not there. Takes minutes the first time."""
-    requirements = SCRIPTS / f"requirements-{peer.name}.txt"
+def environment(name: str, cache: Path | None = None) -> Path:
+    """The Python of a peer's virtual environment, which is made if it is not there. Takes minutes the first time."""
+    requirements = SCRIPTS / f"requirements-{name}.txt"
     if not requirements.exists():
         raise TulouError(f"{requirements} does not exist; peers can be measured from a checkout of Tulou only")
     digest = hashlib.sha256(requirements.read_bytes() + sys.version.encode()).hexdigest()[:8]
-    folder = (cache or _cache()) / f"{peer.name}-{digest}"
+    folder = (cache or _cache()) / f"{name}-{digest}"
     python = folder / "bin" / "python"
     ready = folder / ".ready"
     if ready.exists():

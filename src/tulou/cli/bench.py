@@ -17,7 +17,7 @@ from tulou.cli.progress import Terminal
 from tulou.core.errors import TulouError
 from tulou.core.progress import Progress, Silent
 
-bench = typer.Typer(help="Measure this machine: clean, search, compress, train.", no_args_is_help=True)
+bench = typer.Typer(help="Measure this machine: clean, search, compress, train, gateway.", no_args_is_help=True)
 app.add_typer(bench, name="bench")
 
 KeepOption = Annotated[
@@ -47,14 +47,14 @@ def clean(
         from tulou.bench import memory as bench_memory
 
         wanted = rows or bench_memory.ROWS
-        figures = _measured(
+        figures = measured(
             keep, as_json, lambda folder, progress: bench_memory.bench_memory(wanted, folder, kill, progress, seed=seed)
         )
         show: Callable[[Mapping[str, Any]], None] = _show_memory
     else:
         from tulou.bench.clean import bench_clean
 
-        figures = _measured(
+        figures = measured(
             keep,
             as_json,
             lambda folder, progress: bench_clean(rows or _ROWS, folder, peers, progress, seed=seed, spelling=spelling),
@@ -78,7 +78,7 @@ def search(
     """Build an index of random passages and search it: recall, latency, additions, kills."""
     from tulou.bench.search import bench_search
 
-    figures = _measured(keep, as_json, lambda folder, progress: bench_search(rows, progress, folder))
+    figures = measured(keep, as_json, lambda folder, progress: bench_search(rows, progress, folder))
     if as_json:
         emit(figures)
     else:
@@ -101,7 +101,7 @@ def compress(
     """Compress a BERT-base-sized encoder and, with --data, a real classifier: size, latency, accuracy."""
     from tulou.bench.compress import bench_compress
 
-    figures = _measured(
+    figures = measured(
         keep,
         as_json,
         lambda folder, progress: bench_compress(
@@ -137,7 +137,7 @@ def train(
         raise typer.BadParameter("--seeds needs --data, a folder with train.csv and test.csv")
     from tulou.bench.train import bench_train
 
-    figures = _measured(
+    figures = measured(
         keep,
         as_json,
         lambda folder, progress: bench_train(
@@ -150,7 +150,7 @@ def train(
         _show_train(figures)
 
 
-def _measured(keep: Path | None, as_json: bool, measure: Callable[[Path, Progress], dict[str, Any]]) -> dict[str, Any]:
+def measured(keep: Path | None, as_json: bool, measure: Callable[[Path, Progress], dict[str, Any]]) -> dict[str, Any]:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # like Ctrl-C, or the processes we watch would outlive us
     with _folder(keep) as folder:
         if as_json:

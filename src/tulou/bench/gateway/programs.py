@@ -1,0 +1,149 @@
+"""Who takes part: nginx as the upstream of all, and ours, nginx, LiteLLM and Envoy before it.
+
+Each is asked for what it can do of the same work: nginx and Envoy compare a key with one they know and relay; LiteLLM
+checks it, counts and retries, as ours does. nginx and Envoy take no accounts.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+from tulou.bench.gateway.load import BODY, MODEL, tool
+from tulou.bench.gateway.ours import make_key
+from tulou.bench.gateway.processes import LOAD_CORE, Program, free_port
+from tulou.bench.peers import environment
+
+PEER_KEY = "sk-bench"
+
+_ANSWER = json.dumps(  # about 1 KB
+    {
+        "id": "chatcmpl-0123456789abcdef0123456789abcdef",
+        "object": "chat.completion",
+        "created": 1760000000,
+        "model": MODEL,
+        "choices": [
+            {
+                "index": 0,
+                "message": {
+                    "role": "assistant",
+                    "content": "Your kettle leaves our warehouse tomorrow and takes three working days. " * 9,
+                    "refusal": None,
+                },
+                "logprobs": None,
+                "finish_reason": "stop",
+            }
+        ],
+        "usage": {"prompt_tokens": 212, "completion_tokens": 128, "total_tokens": 340},
+        "system_fingerprint": "fp_bench",
+    }
+)
+
+_NGINX = """
+worker_processes 1;
+daemon off;
+pid {folder}/{name}.pid;
+error_log stderr crit;
+events {{ worker_connections 4096; }}
+http {{
+  access_log off;
+  default_type application/json;
+  keepalive_requests 1000000000;
+  client_body_temp_path {folder}/{name}-body; proxy_temp_path {folder}/{name}-proxy;
+  fastcgi_temp_path {folder}/{name}-f; uwsgi_temp_path {folder}/{name}-u; scgi_temp_path {folder}/{name}-s;
+  {rest}
+}}
+"""
+
+
+def nginx_upstream(folder: Path) -> Program:
+    port = free_port()
+    return _nginx(folder, "upstream", port, f"server {{ listen 127.0.0.1:{port}; return 200 '{_ANSWER}'; }}", LOAD_CORE)
+
+
+def nginx_proxy(folder: Path, upstream: str, streams: str) -> Program:
+    port = free_port()
+    keyed = f'if ($http_authorization != "Bearer {PEER_KEY}") {{ return 401; }}'
+    relay = 'proxy_http_version 1.1; proxy_set_header connection ""; proxy_buffering off;'
+    servers = "".join(
+        f"  upstream {name} {{ server {url.removeprefix('http://')}; keepalive 256; keepalive_requests 1000000000; }}\n"
+        for name, url in (("model", upstream), ("streams", streams))
+    )
+    rest = f"""{servers}
+  server {{
+    listen 127.0.0.1:{port};
+    {keyed}
+    location / {{ proxy_pass http://model; {relay} }}
+    location /streams/ {{ proxy_pass http://streams/; {relay} }}
+  }}"""
+    return _nginx(folder, "nginx", port, rest)
+
+
+def tulou_gateway(folder: Path, upstream: str, streams: str) -> Program:
+    port = free_port()
+    command = [sys.executable, "-m", "tulou.bench.gateway.ours", "--folder", str(folder), "--port", str(port)]
+    command += ["--upstream", f"{MODEL}={upstream}", "--upstream", f"streams={streams}"]
+    return Program("tulou", command, port, body=BODY, key=make_key(folder))
+
+
+def litellm_proxy(folder: Path, upstream: str, streams: str) -> Program:
+    python, port = environment("litellm"), free_port()
+    models = [
+        {"model_name": name, "litellm_params": {"model": f"openai/{name}", "api_base": f"{url}/v1", "api_key": "none"}}
+        for name, url in ((MODEL, upstream), ("streams", streams))
+    ]
+    config = folder / "litellm.yaml"  # JSON is YAML
+    config.write_text(json.dumps({"model_list": models, "general_settings": {"master_key": PEER_KEY}}))
+    command = [str(python.with_name("litellm")), "--config", str(config), "--host", "127.0.0.1", "--port", str(port)]
+    quiet = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_LOG": "ERROR", "LITELLM_TELEMETRY": "False"}
+    return Program("litellm", [*command, "--num_workers", "1"], port, environ=quiet, body=BODY, key=PEER_KEY)
+
+
+def envoy_proxy(folder: Path, upstream: str) -> Program | None:
+    """None where there is no `envoy`: it comes from no package registry that pip or apt reach."""
+    binary = shutil.which("envoy")
+    if binary is None:
+        return None
+    port = free_port()
+    host, _, upstream_port = upstream.removeprefix("http://").partition(":")
+    config = folder / "envoy.json"
+    config.write_text(json.dumps(_envoy(port, host, int(upstream_port))))
+    command = [binary, "-c", str(config), "--concurrency", "1", "-l", "error", "--disable-hot-restart"]
+    return Program("envoy", command, port, body=BODY, key=PEER_KEY, streams_path=None)
+
+
+def _nginx(folder: Path, name: str, port: int, rest: str, core: int | None = None) -> Program:
+    config = folder / f"{name}.conf"
+    config.write_text(_NGINX.format(folder=folder, name=name, rest=rest))
+    command = [tool("nginx"), "-c", str(config), "-p", str(folder)]
+    if core is None:
+        return Program(name, command, port, body=BODY, key=PEER_KEY, streams_path="/streams/v1/chat/completions")
+    return Program(name, command, port, core, path="/")
+
+
+def _envoy(port: int, host: str, upstream_port: int) -> object:
+    def address(at: str, number: int) -> object:
+        return {"socket_address": {"address": at, "port_value": number}}
+
+    key = {"name": "authorization", "string_match": {"exact": f"Bearer {PEER_KEY}"}}
+    extensions = "type.googleapis.com/envoy.extensions.filters"
+    route = {"match": {"prefix": "/", "headers": [key]}, "route": {"cluster": "model", "timeout": "60s"}}
+    manager = {
+        "@type": f"{extensions}.network.http_connection_manager.v3.HttpConnectionManager",
+        "stat_prefix": "bench",
+        "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [route]}]},
+        "http_filters": [
+            {"name": "envoy.filters.http.router", "typed_config": {"@type": f"{extensions}.http.router.v3.Router"}}
+        ],
+    }
+    chain = {"filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]}
+    endpoint = {"endpoint": {"address": address(host, upstream_port)}}
+    cluster = {
+        "name": "model",
+        "type": "STATIC",
+        "load_assignment": {"cluster_name": "model", "endpoints": [{"lb_endpoints": [endpoint]}]},
+    }
+    listener = {"name": "in", "address": address("127.0.0.1", port), "filter_chains": [chain]}
+    return {"static_resources": {"listeners": [listener], "clusters": [cluster]}}

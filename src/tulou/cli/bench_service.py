@@ -1,0 +1,89 @@
+"""Verbs that measure the service: bench gateway."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import typer
+
+from tulou.cli.app import JsonOption
+from tulou.cli.bench import KeepOption, bench, measured
+from tulou.cli.output import emit, human_bytes, stdout, table
+
+
+@bench.command()
+def gateway(
+    seconds: Annotated[float, typer.Option(min=1, help="Under load, for each figure.")] = 5.0,
+    peers: Annotated[bool, typer.Option("--peers", help="Also nginx, LiteLLM and, if there is one, Envoy.")] = False,
+    soak: Annotated[int, typer.Option(min=0, help="Instead: so many requests, and memory.", show_default="none")] = 0,
+    keep: KeepOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """What the gateway costs: requests/s, processor time, latency, streams; needs wrk, nginx and two cores."""
+    if soak:
+        from tulou.bench.gateway.soak import bench_soak
+
+        figures = measured(keep, as_json, lambda folder, progress: bench_soak(folder, soak, progress))
+        show = _show_soak
+    else:
+        from tulou.bench.gateway.contest import bench_gateway
+
+        figures = measured(
+            keep, as_json, lambda folder, progress: bench_gateway(folder, progress, seconds=seconds, peers=peers)
+        )
+        show = _show_gateway
+    if as_json:
+        emit(figures)
+    else:
+        show(figures)
+
+
+def _show_gateway(figures: Mapping[str, Any]) -> None:
+    title = f"POST of {figures['body_bytes']:,} bytes, one core for each gateway, nginx as upstream"
+    rows = table("", ">connections", ">requests/s", ">CPU us", ">p50 ms", ">p99 ms", ">failed", title=title)
+    everyone = [("nginx direct", figures["direct"]), *((each["name"], each) for each in figures["gateways"])]
+    for name, run in everyone:
+        for pace in run["paces"]:
+            rows.add_row(
+                name,
+                str(pace["connections"]),
+                f"{pace['requests_per_s']:,.0f}",
+                f"{pace['cpu_us']:.1f}",
+                f"{pace['p50_ms']:.3f}",
+                f"{pace['p99_ms']:.2f}",
+                f"{pace['failures']:,}",
+            )
+    stdout.print(rows)
+    rows = table("", ">p50 added ms", ">start s", ">idle", ">after load", title="\nOne connection, and the process")
+    for each in figures["gateways"]:
+        rows.add_row(
+            each["name"],
+            f"{each['p50_added_ms']:.3f}",
+            f"{each['start_s']:.2f}",
+            human_bytes(each["idle_bytes"]),
+            human_bytes(each["loaded_bytes"]),
+        )
+    stdout.print(rows)
+    rows = table("", ">chunks/s", ">CPU us a chunk", ">first byte added ms", ">broken", title="\n64 streams")
+    for each in figures["gateways"]:
+        if streams := each["streams"]:
+            rows.add_row(
+                each["name"],
+                f"{streams['chunks_per_s']:,.0f}",
+                f"{streams['cpu_us']:.1f}",
+                f"{streams['first_byte_added_ms']:.2f}",
+                str(streams["broken"]),
+            )
+    stdout.print(rows)
+    for name, reason in figures["absent"].items():
+        stdout.print(f"{name}: {reason}", style="dim", soft_wrap=True)
+
+
+def _show_soak(figures: Mapping[str, Any]) -> None:
+    rows = table(">requests", ">streams", ">left early", ">memory", title="Memory")
+    for point in figures["points"]:
+        counts = (f"{point[key]:,}" for key in ("requests", "streams", "cancelled"))
+        rows.add_row(*counts, human_bytes(point["rss_bytes"]))
+    stdout.print(rows)
+    stdout.print(f"{figures['growth']:+.1%} since the first tenth; {figures['failures']:,} failed")
