@@ -22,6 +22,9 @@ class Endpoint:
     url: str  # "http://127.0.0.1:41235"
     can_resume: bool = False  # whether it understands `begun` and goes on behind the words of another replica
 
+    def __hash__(self) -> int:
+        return hash(self.url)  # Python keeps a string's hash, and every request asks for this one several times
+
 
 @dataclass(frozen=True)
 class ReplicaStatus:

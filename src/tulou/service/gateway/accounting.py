@@ -25,8 +25,25 @@ from tulou.service.gateway.refusals import ApiError
 
 FLUSH_EVERY_S = 0.5
 MAX_WAITING_ROWS = 50_000
+ROWS_AT_ONCE = 500  # 5,500 values; SQLite takes 32,766, PostgreSQL 65,535
 
 logger = logging.getLogger(__name__)
+
+
+Row = tuple[Any, ...]
+"""The values of one row of `requests`, in the order of its columns: a dict would cost three times as much."""
+
+
+def _insert(db: sa.Connection, rows: list[Row]) -> None:
+    """Insert in one statement: the interpreter is held only while its values are bound, and not for every row.
+
+    Row by row, this thread and the event loop would hand the interpreter to each other ten thousand times a second.
+    """
+    mark = "?" if db.dialect.paramstyle == "qmark" else "%s"
+    values = f"({', '.join([mark] * len(requests.columns))})"
+    columns = ", ".join(requests.columns.keys())
+    statement = f"INSERT INTO {requests.name} ({columns}) VALUES {', '.join([values] * len(rows))}"  # noqa: S608
+    db.exec_driver_sql(statement, tuple(value for row in rows for value in row))
 
 
 class _Series:
@@ -62,7 +79,7 @@ class Accountant:
         self._live = live
         self._now = now
         self._clock = clock
-        self._rows: list[dict[str, Any]] = []
+        self._rows: list[Row] = []
         self._dropped = 0
         self._series: dict[tuple[str, str], _Series] = {}
         self._writer: asyncio.Task[None] | None = None
@@ -108,13 +125,14 @@ class Accountant:
         rows, self._rows = self._rows, []
         self._rows = self._refused(rows) + self._rows
 
-    def _refused(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    def _refused(self, rows: list[Row]) -> list[Row]:
         """Write `rows`; returns those that the database would not take."""
         if not rows:
             return rows
         try:
             with self._state.begin() as db:
-                db.execute(requests.insert(), rows)
+                for start in range(0, len(rows), ROWS_AT_ONCE):
+                    _insert(db, rows[start : start + ROWS_AT_ONCE])
         except SQLAlchemyError as err:
             logger.warning("accounting: %d rows wait, the state database refuses them: %s", len(rows), err)
             return rows
@@ -150,19 +168,19 @@ class Accountant:
                 logger.error("accounting: %d rows dropped, the state database does not keep up", self._dropped)
             return
         self._rows.append(
-            {
-                "id": entry.request_id,
-                "at": self._now(),
-                "key_id": entry.key_id,
-                "route": entry.route,
-                "model": entry.model,
-                "model_version": entry.model_version,
-                "replica": entry.replica,
-                "status": entry.status,
-                "latency_ms": round(seconds * 1000, 3),
-                "prompt_tokens": entry.prompt_tokens,
-                "completion_tokens": entry.completion_tokens,
-            }
+            (
+                entry.request_id,
+                self._now(),
+                entry.key_id,
+                entry.route,
+                entry.model,
+                entry.model_version,
+                entry.replica,
+                entry.status,
+                round(seconds * 1000, 3),
+                entry.prompt_tokens,
+                entry.completion_tokens,
+            )
         )
 
     async def _write_regularly(self) -> None:

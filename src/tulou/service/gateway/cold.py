@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from typing import Any, cast
 
 import msgspec
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -15,6 +17,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
+from starlette.types import ASGIApp
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from tulou.core.types import ModelManifest
 from tulou.service.gateway import refusals, wire
@@ -23,7 +27,8 @@ from tulou.service.gateway.operations import OPERATIONS, json_response
 from tulou.service.gateway.path import secret_in
 
 
-def build_cold(services: Services, extra_routes: Sequence[BaseRoute] = ()) -> Starlette:
+def build_cold(services: Services, extra_routes: Sequence[BaseRoute] = ()) -> ASGIApp:
+    """The application for all of it; behind a proxy on this machine, it believes what that says of the client."""
     desk = _Desk(services)
 
     @asynccontextmanager
@@ -46,7 +51,8 @@ def build_cold(services: Services, extra_routes: Sequence[BaseRoute] = ()) -> St
     ]
     if extra_routes:
         routes.append(Mount("/", routes=extra_routes, max_body_size=services.settings.max_body_bytes))
-    return Starlette(routes=routes, lifespan=lifespan, exception_handlers={HTTPException: _http_error})
+    app = Starlette(routes=routes, lifespan=lifespan, exception_handlers={HTTPException: _http_error})
+    return cast("ASGIApp", ProxyHeadersMiddleware(cast("Any", app), os.environ.get("FORWARDED_ALLOW_IPS", "127.0.0.1")))
 
 
 class _Desk:

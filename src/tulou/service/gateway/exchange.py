@@ -7,6 +7,7 @@ that takes longer than that gets a watcher, which ends it when its client leaves
 from __future__ import annotations
 
 import asyncio
+import itertools
 import secrets
 import time
 from dataclasses import dataclass, field
@@ -31,6 +32,15 @@ TICK_S = 0.1
 BODY_S = 30.0  # for a request's body to arrive
 
 
+_process = secrets.token_hex(8)
+_count = itertools.count()
+
+
+def next_request_id() -> str:
+    """Unique among all processes, and rising within one: the accounts' index grows at its end, which is cheapest."""
+    return f"req_{_process}{next(_count):016x}"
+
+
 class Exchange:
     """What is known so far; a stage may rely on what the stages before it have found."""
 
@@ -48,7 +58,7 @@ class Exchange:
         self.services = services
         self.operation = operation
         self.scope, self.receive, self.send = scope, receive, send
-        self.request_id = f"req_{secrets.token_hex(16)}"
+        self.request_id = next_request_id()
         self.started = time.monotonic()
         self.headers: list[tuple[bytes, bytes]] = []  # that stages add to the answer
         self.body: bytes | None = None

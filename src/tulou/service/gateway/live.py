@@ -10,6 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 WINDOW_S = 300.0
 MAX_REQUESTS = 20_000
@@ -40,8 +41,7 @@ class LivePoint:
     p99_ms: float | None
 
 
-@dataclass(frozen=True)
-class _Seen:
+class _Seen(NamedTuple):
     at: float
     model: str
     latency_ms: float

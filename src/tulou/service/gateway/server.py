@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import gc
 import signal
 import socket
 from collections.abc import Awaitable, Callable, Iterator
@@ -60,6 +61,7 @@ def serve(app: ASGIApp, sock: socket.socket, on_started: Callable[[], Awaitable[
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,  # read by the applications' side alone, see `cold.py`
         timeout_keep_alive=75,
         timeout_graceful_shutdown=int(DRAIN_S),
     )
@@ -101,6 +103,7 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        _calm_garbage_collection()
         self.accepts.set()
 
     @contextlib.contextmanager
@@ -118,6 +121,13 @@ class _Server(uvicorn.Server):
         finally:
             for each in signals:
                 loop.remove_signal_handler(each)
+
+
+def _calm_garbage_collection() -> None:
+    """What was loaded stays, so need not be looked at; a request leaves no cycles, so looking seldom is enough."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
 
 
 def _reason(settings: ServiceSettings, err: OSError) -> str:
