@@ -158,8 +158,13 @@ def probabilities(raw: bytes, labels: Sequence[str]) -> NDArray[np.float32]:
 
 def worded(answer: Whole) -> refusals.ApiError:
     """The refusal that a replica's answer with status 400 or above is."""
+    return explanation(answer) or refusals.unexplained(answer.status)
+
+
+def explanation(answer: Whole) -> refusals.ApiError | None:
+    """None where the replica's words have another shape than OpenAI's errors."""
     try:
         problem = _failure.decode(answer.body).error
     except (msgspec.DecodeError, UnicodeDecodeError):
-        return refusals.unexplained(answer.status)
+        return None
     return refusals.ApiError(answer.status, problem.message, problem.type, problem.code, problem.param)

@@ -16,7 +16,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, replace
 
 from tulou.service.gateway import answers, refusals
-from tulou.service.gateway.asking import worded
+from tulou.service.gateway.asking import explanation, worded
 from tulou.service.gateway.balance import Balancer
 from tulou.service.gateway.entry import Entry
 from tulou.service.gateway.peek import going_on_behind
@@ -110,11 +110,15 @@ class Dispatch:
         )
         if isinstance(answered, Connection):
             return answered
-        if answered.status == 503:
-            raise ReplicaLost(f"{endpoint.name} is stopping")
         if answered.status < 300:
             usage = answers.usage_of(answered.body)
             entry.prompt_tokens, entry.completion_tokens = usage.prompt_tokens, usage.completion_tokens
+            return answered
+        is_explained = explanation(answered) is not None
+        if answered.status == 503 or (answered.status > 500 and not is_explained):
+            raise ReplicaLost(f"{endpoint.name} answers with status {answered.status}")
+        if not is_explained:
+            raise refusals.unexplained(answered.status)
         return answered
 
     async def _events(self, ask: Ask, first: Connection, tried: list[Endpoint]) -> Events:
