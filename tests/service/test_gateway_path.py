@@ -21,6 +21,7 @@ from tulou.core.telemetry import Metrics
 from tulou.core.types import ModelManifest
 from tulou.service.gateway.app import build_gateway
 from tulou.service.gateway.keys import Keys
+from tulou.service.gateway.protocol import GatewayProtocol
 from tulou.service.gateway.switchboard import Switchboard
 from tulou.service.pool import Endpoint, FixedPool
 
@@ -58,12 +59,16 @@ async def gateway(folder: Path, *replicas: RawReplica, **settings: Any) -> Async
     keys = Keys(state)
     manifest = ModelManifest("m", "chat", "remote", "none", "f", "")
     board = Switchboard(service, FixedPool({"m": endpoints}), state, Metrics(), {"m": manifest}, patience_s=0.2)
-    config = uvicorn.Config(build_gateway(service, board, keys), log_config=None, access_log=False, lifespan="on")
+    config = uvicorn.Config(
+        build_gateway(service, board, keys), log_config=None, access_log=False, lifespan="on", http=GatewayProtocol
+    )
     server = uvicorn.Server(config)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         serving = asyncio.create_task(server.serve([listener]))
-        while not server.started:
+        while True:
             await asyncio.sleep(0.01)
+            if server.started:
+                break
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         headers = {"authorization": f"Bearer {keys.create('test')[1]}"}
         async with httpx.AsyncClient(base_url=url, headers=headers, timeout=10) as client:

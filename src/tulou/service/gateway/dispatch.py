@@ -115,7 +115,7 @@ class Dispatch:
             entry.prompt_tokens, entry.completion_tokens = usage.prompt_tokens, usage.completion_tokens
             return answered
         is_explained = explanation(answered) is not None
-        if answered.status == 503 or (answered.status > 500 and not is_explained):
+        if answered.status == 503 or (answered.status >= 500 and not is_explained):
             raise ReplicaLost(f"{endpoint.name} answers with status {answered.status}")
         if not is_explained:
             raise refusals.unexplained(answered.status)

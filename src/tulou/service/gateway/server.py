@@ -12,6 +12,7 @@ import errno
 import gc
 import signal
 import socket
+import time
 from collections.abc import Awaitable, Callable, Iterator
 
 import uvicorn
@@ -19,6 +20,7 @@ from starlette.types import ASGIApp
 
 from tulou.core.errors import ServiceError
 from tulou.core.settings import ServiceSettings
+from tulou.service.gateway.protocol import GatewayProtocol
 
 DRAIN_S = 1.0  # for answers under way when asked to stop
 BACKLOG = 2048
@@ -55,14 +57,13 @@ def serve(app: ASGIApp, sock: socket.socket, on_started: Callable[[], Awaitable[
     config = uvicorn.Config(
         app,
         loop="uvloop",
-        http="httptools",
+        http=GatewayProtocol,
         ws="none",
         lifespan="on",
         log_config=None,
         access_log=False,
         server_header=False,
         proxy_headers=False,  # read by the applications' side alone, see `cold.py`
-        timeout_keep_alive=75,
         timeout_graceful_shutdown=int(DRAIN_S),
     )
     server = _Server(config)
@@ -100,6 +101,15 @@ class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
         self.accepts = asyncio.Event()
+
+    async def on_tick(self, counter: int) -> bool:
+        """uvicorn calls this ten times a second; once a second the connections are looked at."""
+        if counter % 10 == 0:
+            now = time.monotonic()
+            for connection in list(self.server_state.connections):
+                if isinstance(connection, GatewayProtocol):
+                    connection.close_if_late(now)
+        return await super().on_tick(counter)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
