@@ -9,9 +9,9 @@ from typing import Any, cast
 import pytest
 
 from tulou.service.gateway.answers import DONE
-from tulou.service.gateway.balance import RoundRobin
 from tulou.service.gateway.dispatch import MAX_ATTEMPTS, Ask, Dispatch, Events
 from tulou.service.gateway.entry import Entry
+from tulou.service.gateway.policy.balance import RoundRobin
 from tulou.service.gateway.refusals import ApiError
 from tulou.service.gateway.upstream import Connection, OutOfTime, ReplicaLost, Whole
 from tulou.service.pool import Endpoint, FixedPool, ReplicaStatus

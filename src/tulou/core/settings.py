@@ -38,7 +38,7 @@ SENSITIVE_KINDS: dict[str, tuple[str, SensitiveAction]] = {  # short name: (Pres
     "person": ("PERSON", "keep"),
     "address": ("LOCATION", "keep"),
 }
-Balance = Literal["round_robin", "least_connections"]
+Balance = Literal["round_robin", "least_connections", "peak_ewma", "prefix_affinity"]
 
 _SHORT_NAMES = {entity: kind for kind, (entity, _) in SENSITIVE_KINDS.items()}
 _BESIDE_MODELS = ("compress", "registry")  # tables under [model] that are no models

@@ -21,6 +21,8 @@ class Endpoint:
     model: str
     url: str  # "http://127.0.0.1:41235"
     can_resume: bool = False  # whether it understands `begun` and goes on behind the words of another replica
+    version: str = ""  # of the model, as registered
+    weight: float = 1.0  # how much more it gets than a replica of weight 1
 
     def __hash__(self) -> int:
         return hash(self.url)  # Python keeps a string's hash, and every request asks for this one several times

@@ -17,9 +17,9 @@ from dataclasses import dataclass, replace
 
 from tulou.service.gateway import answers, refusals
 from tulou.service.gateway.asking import explanation, worded
-from tulou.service.gateway.balance import Balancer
 from tulou.service.gateway.entry import Entry
 from tulou.service.gateway.peek import going_on_behind
+from tulou.service.gateway.policy.balance import Balancer
 from tulou.service.gateway.upstream import Connection, OutOfTime, ReplicaLost, Upstream, Whole
 from tulou.service.pool import Endpoint, Pool
 

@@ -10,6 +10,7 @@ import secrets
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractContextManager, aclosing
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -22,10 +23,10 @@ from tulou.core.types import ChatDelta, Message, ModelManifest, Task
 from tulou.service.engine.base import Generation
 from tulou.service.gateway import asking, refusals
 from tulou.service.gateway.accounting import Accountant
-from tulou.service.gateway.balance import BALANCERS, make_balancer
 from tulou.service.gateway.dispatch import PATIENCE_S, Ask, Dispatch, Events
 from tulou.service.gateway.entry import Entry
 from tulou.service.gateway.live import Live
+from tulou.service.gateway.policy.balance import make_balancer
 from tulou.service.gateway.upstream import Connections, Patience, Whole
 from tulou.service.pool import Manifests, Pool
 
@@ -54,7 +55,8 @@ class Switchboard:
         self.accountant = Accountant(state, metrics, self.live)
         self.timeout_s = settings.timeout_s
         self._connections = Connections(Patience(first_byte_s=settings.first_byte_s, idle_s=settings.idle_s))
-        self.dispatch = Dispatch(pool, self._connections, BALANCERS[settings.balance], settings.timeout_s, patience_s)
+        balancer = partial(make_balancer, settings.balance)
+        self.dispatch = Dispatch(pool, self._connections, balancer, settings.timeout_s, patience_s)
 
     async def start(self) -> None:
         await self._connections.start()
