@@ -18,7 +18,7 @@ from tulou.core.settings import load_settings, parse_settings
         ({"data": {"search": "s3://bucket/search"}}, "data.search: choose a folder, elasticsearch:"),
         ({"service": {"listen": "8000"}}, "service.listen: '8000' is not HOST:PORT"),
         ({"service": {"replicas": {"min": 5, "max": 1}}}, "service.replicas: min 5 is above max 1"),
-        ({"service": {"balance": "rr"}}, "service.balance: Input should be 'round_robin' or 'least_connections'"),
+        ({"service": {"balance": "rr"}}, "service.balance: Input should be 'round_robin', 'least_connections'"),
         ({"data": {"clean": {"sensitive": {"phon": "mask"}}}}, "unknown kind of sensitive data 'phon'"),
         ({"model": {"intents": {"task": "classify"}}}, "model.intents: task 'classify' needs source"),
         ({"model": {"intents": {"task": "classify", "source": "t"}}}, "model.intents.source 't' is no [[data.source]]"),
@@ -93,7 +93,7 @@ def test_a_missing_or_broken_file_says_what_to_do(tmp_path: Path) -> None:
 
 def test_settings_that_do_nothing_yet_are_named() -> None:
     settings = parse_settings({"rollout": {"steps": [1.0]}, "service": {"replicas": {"min": 3, "max": 4}}})
-    assert settings.without_effect() == ["rollout.steps", "service.replicas.max"]
+    assert settings.without_effect() == ["service.replicas.max"]
     assert parse_settings({}).without_effect() == []
 
 
@@ -106,3 +106,22 @@ def test_steps_that_do_not_exist_cannot_be_switched_off() -> None:
     assert parse_settings({"data": {"clean": {"off": ["spam", "quality.repetitive"]}}}).data.clean.off
     with pytest.raises(SettingsError, match=r"data\.clean\.off: there is no step or rule 'qualty\.symbols'"):
         parse_settings({"data": {"clean": {"off": ["qualty.symbols"]}}})
+
+
+@pytest.mark.parametrize("steps", [[], [0.5], [0.0, 1.0], [0.5, 0.25, 1.0], [0.5, 0.5, 1.0], [0.5, 1.5]])
+def test_steps_must_rise_to_the_whole(steps: list[float]) -> None:
+    with pytest.raises(SettingsError, match="steps must rise from above 0 and end with"):
+        parse_settings({"rollout": {"steps": steps}})
+
+
+@pytest.mark.parametrize(
+    ("fallback", "sentence"),
+    [
+        ({"encoder": "small"}, "service.fallback names 'small', which is no .model.NAME.; there are: chat, encoder"),
+        ({"chat": "encoder"}, "'encoder' cannot answer for 'chat'; choose another chat model"),
+        ({"chat": "chat"}, "'chat' cannot answer for 'chat'"),
+    ],
+)
+def test_a_fallback_must_be_able_to_answer(fallback: dict[str, str], sentence: str) -> None:
+    with pytest.raises(SettingsError, match=sentence):
+        parse_settings({"model": {"chat": {"task": "chat"}}, "service": {"fallback": fallback}})

@@ -308,6 +308,38 @@ class ReplicaSettings(Section):
         return self
 
 
+class CacheSettings(Section):
+    """[service.cache]: answers given before, for exactly the same question by the same key."""
+
+    enabled: bool = False
+    max_bytes: int = Field(64 << 20, gt=0)
+    max_age_s: float = Field(3600.0, gt=0)
+
+
+class BreakerSettings(Section):
+    """[service.breaker]: when a replica that fails is left alone."""
+
+    failures: int = Field(5, ge=1)  # in a row
+    ejection_s: float = Field(1.0, gt=0)  # the first time; doubled each further time, up to a minute
+    max_ejected_share: float = Field(0.7, ge=0, le=1)  # of a model's replicas
+    slow_return_s: float = Field(10.0, ge=0)  # over which one that answers again gets its whole share
+
+
+class RetrySettings(Section):
+    """[service.retries]: attempts at other replicas, before the first word was sent."""
+
+    attempts: int = Field(4, ge=1)  # of one request, the first included
+    budget: float = Field(0.2, ge=0)  # retries within ten seconds, as a share of the requests; besides, ten a second
+
+
+class QueueSettings(Section):
+    """[service.queue]: how much is taken on at once, for one model in one process of the gateway."""
+
+    max_in_flight: int = Field(512, ge=1)
+    max_waiting: int = Field(1024, ge=0)
+    max_wait_s: float = Field(10.0, gt=0)
+
+
 class ServiceSettings(Section):
     listen: str = "127.0.0.1:8000"
     balance: Balance = "least_connections"
@@ -318,6 +350,11 @@ class ServiceSettings(Section):
     )  # for a replica to begin a stream or finish a whole answer; then another one
     idle_s: float = Field(30.0, gt=0)  # between two events of a stream; then another replica goes on
     max_body_bytes: int = Field(4 << 20, gt=0)
+    fallback: dict[str, str] = {}  # the model that answers where another cannot: {assistant = "small"}
+    queue: QueueSettings = QueueSettings()
+    retries: RetrySettings = RetrySettings()
+    breaker: BreakerSettings = BreakerSettings()
+    cache: CacheSettings = CacheSettings()
 
     @field_validator("listen")
     @classmethod
@@ -337,11 +374,21 @@ class ServiceSettings(Section):
 
 
 class RolloutSettings(Section):
-    """Read and checked, but without effect yet: see `Settings.without_effect`."""
+    """[rollout]: how a new version comes to serve."""
 
-    steps: tuple[float, ...] = (0.05, 0.25, 0.5, 1.0)
+    steps: tuple[float, ...] = (0.05, 0.25, 0.5, 1.0)  # shares of the requests; the last one is to serve alone
     min_success_rate: float = Field(0.99, ge=0, le=1)
     max_p99_ms: float = Field(1500, gt=0)
+    min_requests: int = Field(100, ge=1)  # that a version must have answered at a step to be judged
+    sticky: Literal["conversation", "key", "none"] = "conversation"  # what stays with one version
+    keys: tuple[str, ...] = ()  # ids of keys that always get the challenger
+
+    @field_validator("steps")
+    @classmethod
+    def _steps_that_rise_to_the_whole(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        if not value or list(value) != sorted(set(value)) or not 0 < value[0] <= value[-1] == 1:
+            raise ValueError("steps must rise from above 0 and end with 1.0, such as [0.05, 0.25, 0.5, 1.0]")
+        return value
 
 
 class SupportSettings(Section):
@@ -435,11 +482,22 @@ class Settings(Section):
                 raise ValueError(f"model.{name} learns from source {model.source!r}, which names no label column")
         return self
 
+    @model_validator(mode="after")
+    def _fallbacks_can_answer(self) -> Settings:
+        for name, other in self.service.fallback.items():
+            for each in (name, other):
+                if each not in self.models:
+                    have = ", ".join(self.models) or "none"
+                    raise ValueError(f"service.fallback names {each!r}, which is no [model.NAME]; there are: {have}")
+            task = self.models[name].task
+            if self.models[other].task != task or name == other:
+                raise ValueError(f"service.fallback: {other!r} cannot answer for {name!r}; choose another {task} model")
+        return self
+
     def without_effect(self) -> list[str]:
         """Keys set in the file that this version checks but does not act on, so that nobody relies on them."""
-        keys = [f"rollout.{key}" for key in sorted(self.rollout.model_fields_set)]
         replicas = self.service.replicas.model_fields_set & {"max", "target_cpu"}
-        return keys + [f"service.replicas.{key}" for key in sorted(replicas)]
+        return [f"service.replicas.{key}" for key in sorted(replicas)]
 
     @property
     def encoder(self) -> str:
