@@ -1,4 +1,4 @@
-"""Verbs that measure the service: bench gateway."""
+"""Verbs that measure the service: bench gateway, balance."""
 
 from __future__ import annotations
 
@@ -37,6 +37,40 @@ def gateway(
         emit(figures)
     else:
         show(figures)
+
+
+@bench.command()
+def balance(
+    requests: Annotated[int, typer.Option(min=100, help="In each scenario, the same for each policy.")] = 20_000,
+    replicas: Annotated[int, typer.Option(min=2, help="Of which one is slow in some scenarios.")] = 4,
+    slots: Annotated[int, typer.Option(min=1, help="Requests that a replica works on at once.")] = 4,
+    load: Annotated[float, typer.Option(min=0.05, max=0.99, help="Share of what the replicas can do.")] = 0.75,
+    seed: Annotated[int, typer.Option(help="Equal seeds give equal figures.")] = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Simulate skewed work under each balancer: p50, p99, utilisation, what was still warm."""
+    from tulou.bench.balance import bench_balance
+
+    figures = bench_balance(requests, replicas, slots, load, seed)
+    if as_json:
+        emit(figures)
+        return
+    rows = table("work", "policy", ">p50", ">p99", ">busy", ">least", ">most", ">warm")
+    for scenario in figures["scenarios"]:
+        for i, row in enumerate(scenario["rows"]):
+            rows.add_row(
+                "" if i else scenario["name"],
+                row["policy"],
+                f"{row['p50_ms']:,.0f} ms",
+                f"{row['p99_ms']:,.0f} ms",
+                *(f"{row[key]:.0%}" for key in ("utilisation", "idlest", "busiest")),
+                "" if row["warm_share"] is None else f"{row['warm_share']:.0%}",
+            )
+    stdout.print(rows)
+    stdout.print(
+        f"{requests:,} requests, {replicas} replicas working on {slots} at once, load {load:.0%}, seed {seed}",
+        style="dim",
+    )
 
 
 def _show_gateway(figures: Mapping[str, Any]) -> None:
