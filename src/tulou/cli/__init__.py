@@ -12,6 +12,7 @@ from tulou.cli import bench_service as _bench_service
 from tulou.cli import models as _models
 from tulou.cli import plan as _plan
 from tulou.cli import project as _project
+from tulou.cli import rollout as _rollout
 from tulou.cli import service as _service
 from tulou.cli.app import app
 from tulou.cli.machine import machine_said
@@ -22,7 +23,7 @@ __all__ = ["app", "main"]
 
 INTERRUPTED = 130  # what Typer makes of Ctrl-C, without a word
 
-_VERBS = (_project, _plan, _service, _models, _bench, _bench_service)
+_VERBS = (_project, _plan, _service, _models, _rollout, _bench, _bench_service)
 
 
 def main() -> None:

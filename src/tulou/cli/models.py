@@ -1,4 +1,4 @@
-"""Verbs around the registry: models list, show, compare, promote, rollback, export."""
+"""Verbs around the registry: models list, show, compare, export."""
 
 from __future__ import annotations
 
@@ -99,38 +99,6 @@ def export(
         emit({"name": name, "version": found.version, "format": kind, "folder": str(to.resolve()), "files": files})
     else:
         stdout.print(f"version {found.version} of {name} is in {to}: {', '.join(files)}", soft_wrap=True)
-
-
-@models.command()
-def promote(
-    name: ModelName,
-    version: Annotated[int, typer.Argument(help="Version that shall serve.")],
-    project: ProjectOption = HERE,
-    as_json: JsonOption = False,
-) -> None:
-    """Make a version the champion, which the service loads at its next start."""
-    from tulou.bootstrap.project import Project
-
-    registry = Project.open(project).registry
-    registry.promote(name, version)
-    _tell_champion(asdict(registry.find(name, None)), as_json)
-
-
-@models.command()
-def rollback(name: ModelName, project: ProjectOption = HERE, as_json: JsonOption = False) -> None:
-    """Make the version that served before the champion the champion again."""
-    from tulou.bootstrap.project import Project
-
-    registry = Project.open(project).registry
-    registry.rollback(name)
-    _tell_champion(asdict(registry.find(name, None)), as_json)
-
-
-def _tell_champion(champion: dict[str, Any], as_json: bool) -> None:
-    if as_json:
-        emit({"name": champion["name"], "champion": champion["version"]})
-    else:
-        stdout.print(f"{champion['name']} serves version {champion['version']} from the next `tulou serve` on")
 
 
 def _name_and_version(asked: str) -> tuple[str, str | None]:

@@ -9,6 +9,7 @@ order, is a tag of the model, so that rolling back returns to what served before
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import shutil
@@ -33,6 +34,7 @@ WEIGHTS = "weights"  # folder with the float weights of what serves, where the c
 _RECORD = "registration.json"
 _SERVED = "tulou.served"  # tag of a model: numbers of the versions that have served, oldest first
 _SERVED_KEPT = 500
+_CANARY = "tulou.canary"  # tag of a model: the version that is tried out, as JSON; empty: none
 _PARAMETER_CHARS = 500  # MLflow refuses longer values of parameters on some servers
 _SERVER_TRIES, _SERVER_TIMEOUT_S = "2", "30"  # MLflow's own are seven tries of two minutes
 
@@ -75,6 +77,16 @@ class Candidate:
     score: float | None = None
     verdict: str = ""
     lineage: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Canary:
+    """A version that is tried out beside the champion."""
+
+    version: int
+    share: float  # of the requests that it answers
+    shadow: float = 0.0  # of the requests that it gets copies of
+    since: float = 0.0  # seconds since the epoch
 
 
 class Registry:
@@ -144,7 +156,7 @@ class Registry:
         return None if number is None else self.find(name, number)
 
     def promote(self, name: str, version: int) -> None:
-        """Let `version` serve from the next start on. Raises `ModelError` if there is no such version."""
+        """Let `version` serve alone. Raises `ModelError` if there is no such version."""
         promoted = self.find(name, version)
         served = self._served(name)
         if not served or served[-1] != version:
@@ -152,6 +164,7 @@ class Registry:
         self.client.set_registered_model_alias(self._prefix + name, CHAMPION, str(version))
         if promoted.is_challenger:
             self.client.delete_registered_model_alias(self._prefix + name, CHALLENGER)
+        self.try_out(name, None)
 
     def challenge(self, name: str, version: int) -> None:
         """Mark `version` as the one that wants to serve. Raises `ModelError` if there is no such version."""
@@ -168,6 +181,20 @@ class Registry:
             raise ModelError(f"model {name!r} has served no version before {champion.version} to go back to")
         self._note_served(name, served)
         self.client.set_registered_model_alias(self._prefix + name, CHAMPION, str(served[-1]))
+        self.try_out(name, None)
+
+    def canary(self, name: str) -> Canary | None:
+        """The version that is tried out beside the champion, if any."""
+        tags = self.client.get_registered_model(self._prefix + name).tags
+        return Canary(**json.loads(tags[_CANARY])) if tags.get(_CANARY) else None
+
+    def try_out(self, name: str, canary: Canary | None) -> None:
+        """Let a version have a share of the requests, or end that. Raises `ModelError` if there is no such version."""
+        if canary is not None and self.find(name, canary.version).is_champion:
+            raise ModelError(f"version {canary.version} of model {name!r} is the champion and serves already")
+        if canary is not None or self.canary(name) is not None:
+            value = json.dumps(asdict(canary)) if canary else ""
+            self.client.set_registered_model_tag(self._prefix + name, _CANARY, value)
 
     def _served(self, name: str) -> list[int]:
         """Numbers of the versions that served, the champion last. Before there was the tag, every version served."""
