@@ -9,16 +9,17 @@ from typing import Any, cast
 import pytest
 
 from tulou.service.gateway.answers import DONE
-from tulou.service.gateway.dispatch import MAX_ATTEMPTS, Ask, Dispatch, Events
+from tulou.service.gateway.dispatch import Ask, Dispatch, Events
 from tulou.service.gateway.entry import Entry
 from tulou.service.gateway.policy.balance import RoundRobin
+from tulou.service.gateway.policy.steering import MAX_ATTEMPTS, Steering
 from tulou.service.gateway.refusals import ApiError
 from tulou.service.gateway.upstream import Connection, OutOfTime, ReplicaLost, Whole
 from tulou.service.pool import Endpoint, FixedPool, ReplicaStatus
 
 A, B = (Endpoint(f"m-{i}", "m", f"http://{i}", can_resume=True) for i in range(2))
 WORDS = ["one ", "two ", "three"]
-GOOD = Whole(200, b"application/json", b'{"usage":{"prompt_tokens":3,"completion_tokens":4}}')
+GOOD = Whole(200, b"application/json", b'{"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":4}}')
 
 
 def event(content: str | None = None, role: str | None = None, finish: str | None = None, **other: Any) -> bytes:
@@ -84,7 +85,7 @@ def ask(is_streamed: bool = False, body: bytes = b'{"temperature":1}') -> Ask:
 
 def dispatch(upstream: ScriptedUpstream, endpoints: list[Endpoint] | None = None, **options: Any) -> Dispatch:
     pool = FixedPool({"m": [A, B] if endpoints is None else endpoints})
-    return Dispatch(pool, upstream, RoundRobin, **{"patience_s": 0.05, **options})
+    return Dispatch(pool, upstream, Steering(RoundRobin), **{"patience_s": 0.05, **options})
 
 
 async def stream(dispatcher: Dispatch, asked: Ask) -> AsyncIterator[bytes]:
@@ -257,7 +258,7 @@ class ComingPool:
 
 
 async def test_a_request_waits_for_a_replica_that_is_coming() -> None:
-    assert await Dispatch(ComingPool(), ScriptedUpstream(), RoundRobin).ask(ask()) == GOOD
+    assert await Dispatch(ComingPool(), ScriptedUpstream(), Steering(RoundRobin)).ask(ask()) == GOOD
 
 
 async def test_leaving_early_closes_the_work_at_the_replica() -> None:

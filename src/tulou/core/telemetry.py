@@ -31,6 +31,22 @@ class Metrics:
         )
         self.tokens = Counter("tulou_tokens_total", "Tokens read and written", ["model", "kind"], registry=r)
         self.retries = Counter("tulou_retries_total", "Requests tried on another replica", ["model"], registry=r)
+        self.ejections = Counter(
+            "tulou_replica_ejections_total",
+            "Replicas left alone for a while because they failed",
+            ["model"],
+            registry=r,
+        )
+        self.shed = Counter("tulou_requests_shed_total", "Requests refused for want of a place", ["model"], registry=r)
+        self.broken_streams = Counter(
+            "tulou_streams_broken_total",
+            "Streams that ended with an error after words were sent",
+            ["model"],
+            registry=r,
+        )
+        self.cached = Counter(
+            "tulou_cache_lookups_total", "Answers looked for in the cache", ["model", "found"], registry=r
+        )
         self.in_flight = Gauge("tulou_requests_in_flight", "Requests being answered", ["model"], registry=r)
         self.replicas = Gauge("tulou_replicas", "Replicas by state", ["model", "state"], registry=r)
         self.restarts = Counter("tulou_replica_restarts_total", "Replicas started again", ["model"], registry=r)

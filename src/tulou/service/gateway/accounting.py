@@ -24,6 +24,7 @@ from tulou.service.gateway.live import Live
 from tulou.service.gateway.refusals import ApiError
 
 FLUSH_EVERY_S = 0.5
+SHADOW = "shadow"  # the route of copies for a version that is tried out; no user saw their answers
 MAX_WAITING_ROWS = 50_000
 ROWS_AT_ONCE = 500  # 5,500 values; SQLite takes 32,766, PostgreSQL 65,535
 
@@ -152,7 +153,8 @@ class Accountant:
             first_ms = entry.first_token_s * 1000
         if entry.retries:
             series.retries.inc(entry.retries)
-        self._live.record(entry.model, entry.status, seconds * 1000, first_ms, entry.completion_tokens)
+        if entry.route != SHADOW:
+            self._live.record(entry.model, entry.status, seconds * 1000, first_ms, entry.completion_tokens)
         self._keep(entry, seconds)
 
     def _of(self, route: str, model: str) -> _Series:

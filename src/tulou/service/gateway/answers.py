@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import UNSET, Raw, Struct, UnsetType
 
 from tulou.service.gateway.upstream import ReplicaLost
 
@@ -32,6 +32,17 @@ class Usage(Struct):
 
 class _Whole(Struct):
     usage: Usage | None = None
+    choices: Raw | UnsetType = UNSET
+    data: Raw | UnsetType = UNSET
+    results: Raw | UnsetType = UNSET
+
+
+class _Shape(Struct):
+    """What every answer has, whatever it is called."""
+
+    choices: Raw | UnsetType = UNSET
+    data: Raw | UnsetType = UNSET
+    results: Raw | UnsetType = UNSET
 
 
 class _Piece(Struct):
@@ -58,6 +69,7 @@ class _Chunk(Struct):
     choices: list[_Choice] = []
 
 
+_shape = msgspec.json.Decoder(_Shape)
 _whole = msgspec.json.Decoder(_Whole)
 _piece = msgspec.json.Decoder(_Piece)
 _chunk = msgspec.json.Decoder(_Chunk)
@@ -65,13 +77,18 @@ _NOTHING = Usage()
 
 
 def usage_of(body: bytes) -> Usage:
-    """The usage in a whole answer. Raises `ReplicaLost` where it is not even JSON."""
+    """The usage in a whole answer. Raises `ReplicaLost` where that is none that a client could read."""
+    whole: _Whole | _Shape
     try:
-        return _whole.decode(body).usage or _NOTHING
-    except msgspec.ValidationError:  # JSON, in a shape that we do not know
-        return _NOTHING
+        try:
+            whole = _whole.decode(body)
+        except msgspec.ValidationError:  # perhaps its usage is told in a way that we do not know
+            whole = _shape.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        raise ReplicaLost("the replica answered something that is not JSON") from None
+        raise ReplicaLost("the replica answered something that is no JSON object") from None
+    if whole.choices is UNSET and whole.data is UNSET and whole.results is UNSET:
+        raise ReplicaLost("the replica answered JSON that is no answer")
+    return (isinstance(whole, _Whole) and whole.usage) or _NOTHING
 
 
 def read_usage(events: bytes, hide: bool) -> tuple[Usage | None, bytes]:

@@ -1,4 +1,4 @@
-"""From one replica to the next until there is an answer: the retry policy, which knows no HTTP.
+"""From one replica to the next until there is an answer; where to, and whether at all, `policy.steering` decides.
 
 Nothing of a whole answer has reached the client before it is complete, so it may be asked for anew. A stream goes to
 another replica before its first words; later, another one is given the words already sent as the beginning and
@@ -10,21 +10,24 @@ beside it.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, replace
 
+from tulou.core.errors import ServiceError
 from tulou.service.gateway import answers, refusals
 from tulou.service.gateway.asking import explanation, worded
 from tulou.service.gateway.entry import Entry
-from tulou.service.gateway.peek import going_on_behind
-from tulou.service.gateway.policy.balance import Balancer
+from tulou.service.gateway.peek import asked_of, going_on_behind
+from tulou.service.gateway.policy.steering import Steering
 from tulou.service.gateway.upstream import Connection, OutOfTime, ReplicaLost, Upstream, Whole
 from tulou.service.pool import Endpoint, Pool
 
-MAX_ATTEMPTS = 4  # a request that kills what answers it must not kill the whole fleet
 PATIENCE_S = 10.0  # for a replica to come back, when none is ready
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -38,6 +41,7 @@ class Ask:
     entry: Entry
     ends_at: float  # by `time.monotonic`: the deadline of everything
     conversation: str | None = None
+    versions: Sequence[str] = ()  # of the model, the one that the rollout chose first
     is_begun: bool = False  # the body holds the beginning of an answer, which is to be continued
 
 
@@ -50,19 +54,20 @@ class Dispatch:
         self,
         pool: Pool,
         upstream: Upstream,
-        balancer: Callable[[], Balancer],
+        steering: Steering,
         timeout_s: float = 60.0,
         patience_s: float = PATIENCE_S,
         clock: Callable[[], float] = time.monotonic,
+        ejected: Callable[[str], None] = lambda _model: None,
     ) -> None:
         self._pool = pool
         self._upstream = upstream
-        self._make_balancer = balancer
-        self._balancers: dict[str, Balancer] = {}  # by model, so that each takes its own turns
+        self._steering = steering
         self._in_flight: Counter[Endpoint] = Counter()
         self._timeout_s = timeout_s
         self._patience_s = patience_s
         self._clock = clock
+        self._ejected = ejected  # is told the model of each replica that is left alone
 
     def in_flight(self) -> dict[str, int]:
         """Requests that each replica is answering now, by its name; idle ones are left out."""
@@ -76,31 +81,99 @@ class Dispatch:
 
         Raises `ApiError` where no replica answers, or not in time.
         """
+        self._steering.budget.request()
+        *first, last = self._who_can(ask.model)
+        for name in first:  # with another model behind it, one is not waited for
+            try:
+                return await self._ask(ask, name, 0.0)
+            except refusals.ModelUnavailable:
+                logger.info("model %s cannot answer request %s; another one may", name, ask.entry.request_id)
+        return await self._ask(ask, last, self._patience_s)
+
+    async def _ask(self, ask: Ask, model: str, patience_s: float) -> Whole | Events:
+        if model != ask.model:
+            ask = _in_place_of(ask, model)
         tried: list[Endpoint] = []
-        answered = await self._answered(ask, tried)
+        answered = await self._answered(ask, tried, patience_s)
         return answered if isinstance(answered, Whole) else self._events(ask, answered, tried)
 
-    async def _answered(self, ask: Ask, tried: list[Endpoint]) -> Whole | Connection:
+    async def ask_once(self, ask: Ask) -> Whole | Events:
+        """One attempt at one replica of the first of `versions`. Raises `ApiError` where that gives no answer."""
+        ready = self._pool.ready(ask.model)
+        of_this = [endpoint for endpoint in ready if endpoint.version == ask.versions[0]]
+        if not of_this:
+            raise refusals.replicas_unavailable(ask.model)
+        tried: list[Endpoint] = []
+        endpoint = self._steering.choose(ask.model, of_this, self._in_flight, ask.conversation, ask.body)
+        self._note(ask, endpoint, tried)
+        answered = await self._attempt(endpoint, ask)
+        if answered is None:
+            raise refusals.replicas_unavailable(ask.model)
+        return answered if isinstance(answered, Whole) else self._events(ask, answered, tried)
+
+    def _who_can(self, model: str) -> Sequence[str]:
+        """The models to ask, one if another cannot; the one that was asked for, should none be able to answer now."""
+        names = self._steering.models(model)
+        if len(names) == 1:
+            return names
+        return [name for name in names if self._steering.can_answer(self._pool.ready(name))] or [model]
+
+    async def _answered(self, ask: Ask, tried: list[Endpoint], patience_s: float) -> Whole | Connection:
         """Replicas are tried one after another, none twice, until one has answered or begun to."""
-        while len(tried) < MAX_ATTEMPTS:
-            endpoint = self._choose(ask, tried) or await self._wait_for_one(ask, tried)
-            ask.entry.replica, ask.entry.retries = endpoint.name, len(tried)
-            tried.append(endpoint)
-            self._in_flight[endpoint] += 1
-            began, answered = self._clock(), None
-            try:
-                answered = await self._try(endpoint, ask)
-            except ReplicaLost:
-                self._pool.report_lost(endpoint)
-            except OutOfTime:
-                raise refusals.timed_out(self._timeout_s) from None
-            else:
+        failed: Whole | None = None
+        while not tried or await self._may_retry(len(tried)):
+            endpoint = self._choose(ask, tried)
+            if endpoint is None and failed is None:
+                endpoint = await self._wait_for_one(ask, tried, patience_s)
+            if endpoint is None:
+                break
+            self._note(ask, endpoint, tried)
+            answered = await self._attempt(endpoint, ask)
+            if isinstance(answered, Whole) and answered.status >= 500:
+                failed = answered
+            elif answered is not None:
                 return answered
-            finally:
-                self._observe(endpoint, self._clock() - began, answered is not None)
-                if not isinstance(answered, Connection):
-                    self._release(endpoint)
+        if failed is not None:
+            return failed  # in the replica's own words
         raise refusals.replicas_unavailable(ask.model)
+
+    async def _attempt(self, endpoint: Endpoint, ask: Ask) -> Whole | Connection | None:
+        """One attempt at one replica; None where it was lost. That the client left says nothing about the replica."""
+        began, answered = self._clock(), None
+        failure: ServiceError | None = None
+        try:
+            answered = await self._try(endpoint, ask)
+            if isinstance(answered, Whole) and answered.status >= 500:
+                failure = ReplicaLost(f"it answered with status {answered.status}")
+        except ReplicaLost as lost:
+            failure = lost
+            self._pool.report_lost(endpoint)
+        except OutOfTime as late:
+            failure = late
+            raise refusals.timed_out(self._timeout_s) from None
+        finally:
+            if not isinstance(answered, Connection):
+                self._release(endpoint)
+            if failure is not None:
+                self._failed(endpoint, self._clock() - began, failure)
+            elif answered is not None:
+                self._steering.observe(endpoint, self._clock() - began, ok=True)
+        return answered
+
+    async def _may_retry(self, retry: int) -> bool:
+        pause_s = self._steering.pause_before(retry)
+        if pause_s is None:
+            return False
+        await asyncio.sleep(pause_s)
+        return True
+
+    def _note(self, ask: Ask, endpoint: Endpoint, tried: list[Endpoint]) -> None:
+        entry = ask.entry
+        entry.replica, entry.retries = endpoint.name, len(tried)
+        if endpoint.version:
+            entry.model_version = endpoint.version
+        tried.append(endpoint)
+        self._in_flight[endpoint] += 1
 
     async def _try(self, endpoint: Endpoint, ask: Ask) -> Whole | Connection:
         """One attempt at one replica. Raises `ReplicaLost` if it gives no answer that a client could be given."""
@@ -128,8 +201,8 @@ class Dispatch:
             while stream is not None and not said.has_ended:
                 try:
                     events = await self._next(stream)
-                except ReplicaLost:
-                    self._lost(stream, tried[-1])
+                except ReplicaLost as lost:
+                    self._lost(stream, tried[-1], lost)
                     stream = None
                     so_far = said.read()
                     if so_far.is_finished:
@@ -161,33 +234,24 @@ class Dispatch:
 
     async def _stream(self, ask: Ask, tried: list[Endpoint]) -> Connection:
         """A stream that goes on with an answer. Raises `ApiError` where no replica does."""
-        answered = await self._answered(ask, tried)
+        answered = await self._answered(ask, tried, self._patience_s)
         if isinstance(answered, Whole):
             raise worded(answered)
         return answered
 
     def _choose(self, ask: Ask, tried: Sequence[Endpoint]) -> Endpoint | None:
         """The replica to try next; None where none is ready."""
-        candidates = self._candidates(ask, tried)
-        if not candidates:
-            return None
-        balancer = self._balancers.get(ask.model)
-        if balancer is None:
-            balancer = self._balancers[ask.model] = self._make_balancer()
-        return balancer.choose(candidates, self._in_flight)
-
-    def _candidates(self, ask: Ask, tried: Sequence[Endpoint]) -> Sequence[Endpoint]:
-        """Ready replicas that have not been tried yet."""
         ready = self._pool.ready(ask.model)
-        if tried:
-            ready = [endpoint for endpoint in ready if endpoint not in tried]
         if ask.is_begun:
             ready = [endpoint for endpoint in ready if endpoint.can_resume]
-        return ready
+        candidates = self._steering.candidates(ask.model, ready, ask.versions, tried)
+        if not candidates:
+            return None
+        return self._steering.choose(ask.model, candidates, self._in_flight, ask.conversation, ask.body)
 
-    async def _wait_for_one(self, ask: Ask, tried: Sequence[Endpoint]) -> Endpoint:
-        """Wait for a replica to come. Raises `ApiError` where none does within the patience we have."""
-        deadline = min(self._clock() + self._patience_s, ask.ends_at)
+    async def _wait_for_one(self, ask: Ask, tried: Sequence[Endpoint], patience_s: float) -> Endpoint | None:
+        """Wait for a replica to come; None where none does within the patience we have."""
+        deadline = min(self._clock() + patience_s, ask.ends_at)
         while (left_s := deadline - self._clock()) > 0:
             try:
                 async with asyncio.timeout(left_s):
@@ -196,14 +260,16 @@ class Dispatch:
                 break
             if endpoint := self._choose(ask, tried):
                 return endpoint
-        raise refusals.replicas_unavailable(ask.model)
+        return None
 
-    def _observe(self, endpoint: Endpoint, seconds: float, is_ok: bool) -> None:
-        """Be told how an attempt went: time to the first byte, and whether there was one."""
+    def _failed(self, endpoint: Endpoint, seconds: float, why: ServiceError) -> None:
+        if self._steering.observe(endpoint, seconds, ok=False):
+            logger.warning("replica %s at %s is left alone for a while: %s", endpoint.name, endpoint.url, why)
+            self._ejected(endpoint.model)
 
-    def _lost(self, stream: Connection, endpoint: Endpoint) -> None:
+    def _lost(self, stream: Connection, endpoint: Endpoint, why: ReplicaLost) -> None:
         self._pool.report_lost(endpoint)
-        self._observe(endpoint, 0.0, False)
+        self._failed(endpoint, 0.0, why)
         self._end(stream, endpoint)
 
     def _end(self, stream: Connection, endpoint: Endpoint) -> None:
@@ -216,6 +282,12 @@ class Dispatch:
             self._in_flight[endpoint] = left
         else:
             del self._in_flight[endpoint]  # endpoints come and go; counts of those gone must not pile up
+
+
+def _in_place_of(ask: Ask, model: str) -> Ask:
+    """The same question to another model; its own versions are not rolled out to those who asked for this one."""
+    ask.entry.variant = f"fallback:{model}"
+    return replace(ask, model=model, body=asked_of(ask.body, model), versions=())
 
 
 def _going_on(ask: Ask, so_far: answers.Said, lost: Endpoint) -> Ask:

@@ -10,6 +10,7 @@ import asyncio
 import itertools
 import secrets
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -45,8 +46,9 @@ class Exchange:
     """What is known so far; a stage may rely on what the stages before it have found."""
 
     __slots__ = (
-        "answer", "body", "ended_by", "entry", "has_begun", "headers", "key", "manifest", "model", "operation",
-        "peeked", "receive", "request_id", "scope", "send", "services", "started", "task", "watcher",
+        "answer", "body", "cache_key", "ended_by", "entry", "has_begun", "headers", "key", "leave", "manifest",
+        "model", "operation", "peeked", "receive", "request_id", "scope", "send", "services", "started", "task",
+        "versions", "watcher",
     )  # fmt: skip
 
     key: Key  # who asks
@@ -64,6 +66,9 @@ class Exchange:
         self.body: bytes | None = None
         self.entry: Entry | None = None  # in the accounts, once a model is asked
         self.has_begun = False  # the answer has, for the client
+        self.versions: Sequence[str] = ()  # of the model, in the order in which they are to be asked
+        self.cache_key: tuple[bytes, str] | None = None  # under which to keep the answer, if this version gives it
+        self.leave: Callable[[], None] | None = None  # gives back the place among the model's requests
         self.answer: Whole | Events | None = None
         self.task = asyncio.current_task()
         self.watcher: asyncio.Task[None] | None = None
@@ -75,6 +80,11 @@ class Exchange:
             if name == wanted:
                 return bytes(value)
         return None
+
+    @property
+    def conversation(self) -> str | None:
+        """The id of the conversation, where the client told it."""
+        return self.peeked.conversation or (self.header(b"x-conversation-id") or b"").decode("latin-1") or None
 
     def end(self, reason: refusals.ApiError) -> None:
         """Stop working on it, wherever it is."""

@@ -35,6 +35,7 @@ class Key:
     role: str
     created_at: float
     revoked_at: float | None = None
+    priority: int = 0  # the higher, the later it is shed
 
     @property
     def may_ask(self) -> bool:

@@ -18,6 +18,8 @@ from tulou.service.gateway.exchange import Exchange
 from tulou.service.gateway.keys import Key
 from tulou.service.gateway.peek import asking_for_usage
 from tulou.service.gateway.peek import peek as peek_into
+from tulou.service.gateway.places import Leave
+from tulou.service.gateway.policy.cache import is_replayable, key_of
 from tulou.service.gateway.replies import send_refusal, send_stream, send_whole
 from tulou.service.gateway.upstream import Whole
 
@@ -47,11 +49,6 @@ def _identify(exchange: Exchange, secret: str, key: Key | None) -> None:
     if not key.may_ask:
         raise refusals.role_forbids(key.role)
     exchange.key = key
-
-
-def admit(exchange: Exchange) -> Awaitable[None] | None:  # noqa: ARG001
-    """Whether the key's limits and the gateway's load allow one more request."""
-    return None
 
 
 async def read_body(exchange: Exchange) -> None:
@@ -95,20 +92,66 @@ def find_model(exchange: Exchange) -> None:
 
 
 def choose_variant(exchange: Exchange) -> None:
-    """Which variant of the model answers, where one is being rolled out."""
+    """Which versions of the model are to be asked, where one is being rolled out."""
+    board = exchange.services.switchboard
+    if board.variants.row(exchange.model):
+        exchange.versions = board.versions(exchange.model, exchange.conversation, exchange.key.id)
 
 
-def look_in_cache(exchange: Exchange) -> Awaitable[None] | None:  # noqa: ARG001
-    """Whether the answer is known; then `forward` has nothing to do."""
+def look_in_cache(exchange: Exchange) -> None:
+    """Whether the answer is known; then nothing is left to do but to relay it."""
+    cache, entry, body = exchange.services.switchboard.cache, exchange.entry, exchange.body or b""
+    if cache is None or entry is None or not is_replayable(exchange.operation.task == "chat", body):
+        return
+    if b"no-" in (exchange.header(b"cache-control") or b""):  # no-cache, no-store
+        return
+    if exchange.versions:
+        entry.model_version = exchange.versions[0]
+    key = key_of(exchange.key.id, exchange.operation.path, exchange.model, entry.model_version, body)
+    found = cache.get(key)
+    exchange.services.switchboard.metrics.cached.labels(exchange.model, "no" if found is None else "yes").inc()
+    if found is None:
+        exchange.cache_key = key, entry.model_version
+        return
+    exchange.answer = Whole(200, found.content_type.encode(), found.body)
+    exchange.headers.append((b"x-cache", b"hit"))
+    entry.is_cached = True
+    entry.prompt_tokens, entry.completion_tokens = found.prompt_tokens, found.completion_tokens
+
+
+def take_place(exchange: Exchange) -> Awaitable[None] | None:
+    """Whether the model can take one more request on. Waits in the queue where it cannot now."""
+    if exchange.answer is not None:
+        return None
+    taken = exchange.services.switchboard.places.take(exchange.model, exchange.key.priority)
+    if not callable(taken):
+        return _queue(exchange, taken)
+    exchange.leave = taken
     return None
+
+
+async def _queue(exchange: Exchange, taken: Awaitable[Leave]) -> None:
+    exchange.leave = await taken
 
 
 async def forward(exchange: Exchange) -> None:
     """Waits for a replica: for its whole answer, or for a stream to begin."""
     if exchange.answer is None:
         services = exchange.services
-        ends_at = exchange.started + services.settings.timeout_s
-        exchange.answer = await services.switchboard.dispatch.ask(_ask(exchange, ends_at))
+        ask = _ask(exchange, exchange.started + services.settings.timeout_s)
+        services.switchboard.send_copies(ask)
+        exchange.answer = await services.switchboard.dispatch.ask(ask)
+
+
+def keep_in_cache(exchange: Exchange) -> None:
+    """Keep the answer, if it came from the version that was to be asked."""
+    cache, answer, entry = exchange.services.switchboard.cache, exchange.answer, exchange.entry
+    if cache is None or exchange.cache_key is None or entry is None or not isinstance(answer, Whole):
+        return
+    key, version = exchange.cache_key
+    if answer.status == 200 and not entry.variant and entry.model_version == version:
+        content_type = answer.content_type.decode("latin-1")
+        cache.put(key, exchange.model, answer.body, content_type, entry.prompt_tokens, entry.completion_tokens)
 
 
 def _ask(exchange: Exchange, ends_at: float) -> Ask:
@@ -116,9 +159,11 @@ def _ask(exchange: Exchange, ends_at: float) -> Ask:
     is_streamed = bool(peeked.stream)
     if is_streamed and not peeked.wants_usage:  # the accounts want it
         body = asking_for_usage(body, peeked)
-    conversation = peeked.conversation or (exchange.header(b"x-conversation-id") or b"").decode("latin-1") or None
     assert exchange.entry is not None
-    return Ask(exchange.model, exchange.operation.path, body, is_streamed, exchange.entry, ends_at, conversation)
+    return Ask(
+        exchange.model, exchange.operation.path, body, is_streamed, exchange.entry, ends_at,
+        exchange.conversation, exchange.versions,
+    )  # fmt: skip
 
 
 async def relay(exchange: Exchange) -> None:
@@ -135,6 +180,8 @@ async def relay(exchange: Exchange) -> None:
 def settle(exchange: Exchange, status: int) -> None:
     """Write it into the accounts; tell the limits what it really took."""
     accountant = exchange.services.switchboard.accountant
+    if exchange.leave is not None:
+        exchange.leave()
     if exchange.entry is None:
         accountant.refused(exchange.operation.path, status)
     else:
@@ -143,13 +190,14 @@ def settle(exchange: Exchange, status: int) -> None:
 
 STAGES: Sequence[Stage] = (
     authenticate,
-    admit,
     read_body,
     peek,
     find_model,
     choose_variant,
     look_in_cache,
+    take_place,
     forward,
+    keep_in_cache,
     relay,
 )
 
@@ -182,6 +230,8 @@ async def walk(exchange: Exchange) -> None:
 
 async def _refuse(exchange: Exchange, err: refusals.ApiError) -> int:
     status = _note(exchange, err.status)
+    if exchange.has_begun and exchange.entry is not None and status != CLIENT_GONE:
+        exchange.services.switchboard.metrics.broken_streams.labels(exchange.entry.model).inc()
     await send_refusal(exchange, err)
     return status
 

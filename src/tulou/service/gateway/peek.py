@@ -63,6 +63,11 @@ def asking_for_usage(body: bytes, peeked: Peeked) -> bytes:
     return msgspec.json.encode(_object.decode(body) | {"stream_options": {"include_usage": True}})
 
 
+def asked_of(body: bytes, model: str) -> bytes:
+    """The body, asking another model."""
+    return msgspec.json.encode(_object.decode(body) | {"model": model})
+
+
 def going_on_behind(body: bytes, words: str) -> bytes:
     """The body, asking for what follows `words`."""
     asked = _object.decode(body)

@@ -149,13 +149,28 @@ def context_exceeded(message: str, param: str) -> ApiError:
     return ApiError(400, message, code="context_length_exceeded", param=param)
 
 
-def replicas_unavailable(model: str) -> ApiError:
-    return ApiError(
+class ModelUnavailable(ApiError):  # noqa: N818 -- what is so, not what went wrong with us
+    """No replica of a model is ready, or none of those tried gave an answer; nothing has reached the client."""
+
+
+def replicas_unavailable(model: str) -> ModelUnavailable:
+    return ModelUnavailable(
         503,
         f"No replica of the model `{model}` is ready. Please try again in a moment.",
         type="server_error",
         code="model_unavailable",
         retry_after_s=1,
+    )
+
+
+def overloaded(model: str, in_flight: int, retry_after_s: int) -> ApiError:
+    return ApiError(
+        429,
+        f"The model `{model}` is answering {in_flight} requests and has no place for more. "
+        f"Please try again in {retry_after_s} s.",
+        type="server_error",
+        code="overloaded",
+        retry_after_s=retry_after_s,
     )
 
 

@@ -6,6 +6,7 @@ balanced, retried and accounted for, whoever wanted it.
 
 from __future__ import annotations
 
+import random
 import secrets
 import time
 from collections.abc import AsyncGenerator, Sequence
@@ -17,7 +18,7 @@ import msgspec
 import sqlalchemy as sa
 
 from tulou.core.errors import ServiceError
-from tulou.core.settings import ServiceSettings
+from tulou.core.settings import RolloutSettings, ServiceSettings
 from tulou.core.telemetry import Metrics
 from tulou.core.types import ChatDelta, Message, ModelManifest, Task
 from tulou.service.engine.base import Generation
@@ -26,7 +27,14 @@ from tulou.service.gateway.accounting import Accountant
 from tulou.service.gateway.dispatch import PATIENCE_S, Ask, Dispatch, Events
 from tulou.service.gateway.entry import Entry
 from tulou.service.gateway.live import Live
+from tulou.service.gateway.places import Places
 from tulou.service.gateway.policy.balance import make_balancer
+from tulou.service.gateway.policy.breaker import BreakerLimits, Breakers
+from tulou.service.gateway.policy.cache import AnswerCache
+from tulou.service.gateway.policy.retries import RetryBudget
+from tulou.service.gateway.policy.rollout import Variant, VariantTable, known_by, point_of
+from tulou.service.gateway.policy.steering import Steering
+from tulou.service.gateway.shadow import Shadows
 from tulou.service.gateway.upstream import Connections, Patience, Whole
 from tulou.service.pool import Manifests, Pool
 
@@ -46,6 +54,7 @@ class Switchboard:
         metrics: Metrics,
         models: Manifests,
         patience_s: float = PATIENCE_S,
+        rollout: RolloutSettings | None = None,
     ) -> None:
         make_balancer(settings.balance)  # refuse an unknown name now, not at the first request
         self.models = models
@@ -55,8 +64,20 @@ class Switchboard:
         self.accountant = Accountant(state, metrics, self.live)
         self.timeout_s = settings.timeout_s
         self._connections = Connections(Patience(first_byte_s=settings.first_byte_s, idle_s=settings.idle_s))
-        balancer = partial(make_balancer, settings.balance)
-        self.dispatch = Dispatch(pool, self._connections, balancer, settings.timeout_s, patience_s)
+        self.variants = VariantTable()
+        self.places = Places(settings.queue, lambda model: metrics.shed.labels(model).inc())
+        self.cache = AnswerCache(settings.cache.max_bytes, settings.cache.max_age_s) if settings.cache.enabled else None
+        self.dispatch = Dispatch(
+            pool,
+            self._connections,
+            _steering(settings, self.variants),
+            settings.timeout_s,
+            patience_s,
+            ejected=lambda model: metrics.ejections.labels(model).inc(),
+        )
+        self.shadows = Shadows(self.dispatch, self.accountant)
+        self._rollout = rollout or RolloutSettings()
+        self._rng = random.Random()
 
     async def start(self) -> None:
         await self._connections.start()
@@ -64,12 +85,38 @@ class Switchboard:
         await self.pool.start()
 
     async def stop(self) -> None:
+        await self.shadows.stop()
         await self.pool.stop()
         await self._connections.stop()
         await self.accountant.stop()
 
     def in_flight(self) -> dict[str, int]:
         return self.dispatch.in_flight()
+
+    def set_variants(self, model: str, variants: Sequence[Variant], manifest: ModelManifest | None = None) -> None:
+        """Let these versions of a model answer, from the next request on; those under way finish where they are.
+
+        `manifest` is that of the version that now answers most; by default the model's stays as it was. Where no
+        replica of these versions is ready yet, those that served before go on meanwhile.
+        """
+        self.variants.set(model, variants)
+        if manifest is not None:
+            self.models = {**self.models, model: manifest}
+        if self.cache is not None:
+            self.cache.forget(model)
+
+    def versions(self, model: str, conversation: str | None = None, key_id: str | None = None) -> Sequence[str]:
+        """Those to ask, in order; none where the model is not rolled out, and whatever is ready may answer."""
+        if not self.variants.row(model):
+            return ()
+        by = known_by(self._rollout.sticky, conversation, key_id)
+        return self.variants.order(model, point_of(model, by, self._rng), key_id)
+
+    def send_copies(self, ask: Ask) -> None:
+        """To the versions that are tried out in the shadow, if any."""
+        if ask.versions:
+            for version in self.variants.shadows(ask.model, ask.versions[0], self._rng):
+                self.shadows.send(ask, version)
 
     def entry(self, route: str, model: str) -> AbstractContextManager[Entry]:
         """Accounts for one request of an application in this process."""
@@ -128,8 +175,11 @@ class GatewayModels:
             return answer.body
 
     async def _ask(self, entry: Entry, path: str, body: bytes, *, is_streamed: bool) -> Whole | Events:
-        ends_at = time.monotonic() + self._switchboard.timeout_s
-        return await self._switchboard.dispatch.ask(Ask(entry.model, path, body, is_streamed, entry, ends_at))
+        board = self._switchboard
+        versions = board.versions(entry.model)
+        ask = Ask(entry.model, path, body, is_streamed, entry, time.monotonic() + board.timeout_s, versions=versions)
+        board.send_copies(ask)
+        return await board.dispatch.ask(ask)
 
     def _find(self, model: str, task: Task) -> ModelManifest:
         manifest = self._switchboard.models.get(model)
@@ -138,6 +188,18 @@ class GatewayModels:
         if manifest.task != task:
             raise ServiceError(f"model {model!r} is for task {manifest.task!r}, not {task!r}")
         return manifest
+
+
+def _steering(settings: ServiceSettings, variants: VariantTable) -> Steering:
+    limits, retries = settings.breaker, settings.retries
+    return Steering(
+        partial(make_balancer, settings.balance),
+        Breakers(BreakerLimits(limits.failures, limits.ejection_s, limits.max_ejected_share, limits.slow_return_s)),
+        RetryBudget(retries.budget),
+        variants,
+        settings.fallback,
+        retries.attempts,
+    )
 
 
 def ranked(probabilities: NDArray[np.float32], labels: Sequence[str]) -> list[list[tuple[str, float]]]:

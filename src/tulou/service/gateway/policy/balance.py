@@ -39,6 +39,8 @@ Clock = Callable[[], float]
 
 
 class Balancer(Protocol):
+    wants_affinity: bool  # whether it makes use of it: to find it costs more than to choose
+
     def choose(
         self, endpoints: Sequence[Endpoint], load: Mapping[Endpoint, int], affinity: bytes | None = None
     ) -> Endpoint:
@@ -55,6 +57,8 @@ class Balancer(Protocol):
 
 class RoundRobin:
     """Each in turn, heavier ones oftener and evenly spread: of weights 5, 1, 1 the turns are a a b a c a a."""
+
+    wants_affinity = False
 
     def __init__(self) -> None:
         self._credit: dict[Endpoint, float] = {}
@@ -80,6 +84,8 @@ class RoundRobin:
 
 class LeastConnections:
     """The least loaded for its weight; equally idle ones in turn."""
+
+    wants_affinity = False
 
     def __init__(self) -> None:
         self._turns = RoundRobin()
@@ -108,6 +114,8 @@ class PeakEwma:
     A slower answer than expected counts at once and fully (the peak), a faster one by and by. What is not asked is
     forgotten in some `DECAY_S`, so a replica that was slow is tried again.
     """
+
+    wants_affinity = False
 
     def __init__(self, now: Clock = time.monotonic, rng: random.Random | None = None) -> None:
         self._now = now
@@ -160,6 +168,8 @@ class PrefixAffinity:
     Nothing is remembered, so several gateways agree without talking, and a replica that comes or goes moves only the
     conversations that it gets or had. Requests without a key go to the idlest.
     """
+
+    wants_affinity = True
 
     def __init__(self, bound: float = LOAD_BOUND) -> None:
         self._bound = bound

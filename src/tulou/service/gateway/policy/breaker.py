@@ -81,7 +81,6 @@ class Breakers:
         self._random = (rng or random.Random()).random
         self._circuits: dict[Endpoint, _Circuit] = {}
         self._troubled: dict[Endpoint, _Circuit] = {}  # those ejected or returning; mostly empty, which costs nothing
-        self.ejections = 0  # since the start
 
     def allowed(self, endpoints: Sequence[Endpoint], may_try: bool = True) -> Sequence[Endpoint]:
         """Those of `endpoints` (all of one model) that may be asked; never none where there were some.
@@ -124,8 +123,11 @@ class Breakers:
             for endpoint in endpoints
         )
 
-    def record(self, endpoint: Endpoint, ok: bool) -> None:
-        """Be told how a request to this replica ended. What the client did wrong, or its leaving, is not told."""
+    def record(self, endpoint: Endpoint, ok: bool) -> bool:
+        """Be told how a request to this replica ended, and tell whether it is ejected for that.
+
+        What the client did wrong, or its leaving, is not told.
+        """
         now = self._now()
         period = int(now / (WINDOW_S / 2))
         circuit = self._circuits.get(endpoint)
@@ -137,11 +139,13 @@ class Breakers:
             circuit.failures = 0
             if circuit.open_until is not None and circuit.trial_until > now:
                 circuit.open_until, circuit.returns_since, circuit.trial_until = None, now, 0.0
-            return
+            return False
         circuit.failures += 1
         is_trial = circuit.open_until is not None and circuit.trial_until > 0
         if is_trial or (circuit.open_until is None and self._is_too_bad(endpoint, circuit, period)):
             self._eject(endpoint, circuit, now)
+            return True
+        return False
 
     def state(self, endpoint: Endpoint) -> str:
         """For people to see: closed, open, trying or returning."""
@@ -175,7 +179,6 @@ class Breakers:
         circuit.failures, circuit.trial_until, circuit.returns_since = 0, 0.0, None
         circuit.now, circuit.before = [0, 0], [0, 0]
         self._troubled[endpoint] = circuit
-        self.ejections += 1
 
     def _ejection_s(self, circuit: _Circuit) -> float:
         return min(self._limits.ejection_s * 2.0 ** min(circuit.ejections, 16), MAX_EJECTION_S)

@@ -21,6 +21,7 @@ MAX_WHOLE_BYTES = 128 << 20  # 2048 vectors of 1024 dimensions as decimal text a
 MAX_EVENT_BYTES = 4 << 20  # an event that does not end is none
 PAUSE_ABOVE_BYTES = 256 << 10  # waiting for a slow client; beyond, the replica has to wait, too
 
+SLOWEST_BYTES_S = 1 << 20  # of a line to a server of others; 8 Mbit/s
 FINISH_S = 1.0
 
 
@@ -59,6 +60,7 @@ class Connection(asyncio.Protocol):
         "_size",
         "_transport",
         "_waiter",
+        "begun_at",
         "ends_at",
         "has_begun",
         "heard_at",
@@ -85,6 +87,7 @@ class Connection(asyncio.Protocol):
         self.heard_at = time.monotonic()
         self.status = 0
         self.is_complete = False
+        self.begun_at = 0.0  # of a whole answer: when its first bytes came
         self.has_begun = False  # of a stream: whole events have come
         self._headers: list[tuple[bytes, bytes]] = []
         self._pieces: list[bytes] = []
@@ -103,6 +106,10 @@ class Connection(asyncio.Protocol):
     @property
     def is_open(self) -> bool:
         return self._transport is not None and not self._transport.is_closing()
+
+    def drips(self, now: float, rest_s: float) -> bool:
+        """Whether a whole answer that has begun to come takes longer than its size can explain."""
+        return self.begun_at > 0 and now - self.begun_at > rest_s + self._size / SLOWEST_BYTES_S
 
     def send(self, request: bytes, is_streamed: bool, ends_at: float) -> None:
         """Ask. `ends_at` is when the whole answer must be there, by `time.monotonic`."""
@@ -257,6 +264,8 @@ class Connection(asyncio.Protocol):
             if self._size > PAUSE_ABOVE_BYTES and not self._is_paused and self._transport is not None:
                 self._is_paused = True
                 self._transport.pause_reading()
+        elif not self.begun_at:
+            self.begun_at = time.monotonic()
         elif self._size > MAX_WHOLE_BYTES:
             self.fail(ReplicaLost(f"the replica's answer is larger than {MAX_WHOLE_BYTES} bytes"))
 

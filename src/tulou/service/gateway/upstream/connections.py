@@ -30,6 +30,7 @@ class Patience:
     connect_s: float = 2.0
     first_byte_s: float = 30.0  # to begin a stream; to finish an answer that is no stream
     idle_s: float = 30.0  # between two events of a stream
+    rest_s: float = 5.0  # for a whole answer to be complete, once it has begun to come
 
 
 class Upstream(Protocol):
@@ -150,6 +151,8 @@ class Connections:
             connection.fail(OutOfTime())
         elif not connection.is_awaited:
             return  # the client is slow, not the replica
+        elif connection.drips(now, self._patience.rest_s):
+            connection.fail(ReplicaLost("the replica's answer came drop by drop"))
         elif connection.has_begun and waited_s > self._patience.idle_s:
             connection.fail(ReplicaLost(f"the replica fell silent for {waited_s:.0f} s in the middle of its answer"))
         elif not connection.has_begun and waited_s > self._patience.first_byte_s:
