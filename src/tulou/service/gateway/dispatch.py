@@ -10,6 +10,7 @@ beside it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections import Counter
@@ -84,10 +85,10 @@ class Dispatch:
         self._steering.budget.request()
         *first, last = self._who_can(ask.model)
         for name in first:  # with another model behind it, one is not waited for
-            try:
-                return await self._ask(ask, name, 0.0)
-            except refusals.ModelUnavailable:
-                logger.info("model %s cannot answer request %s; another one may", name, ask.entry.request_id)
+            with contextlib.suppress(refusals.ModelUnavailable):
+                answer = await self._ask(ask, name, 0.0)
+                if not isinstance(answer, Whole) or answer.status < 500:
+                    return answer
         return await self._ask(ask, last, self._patience_s)
 
     async def _ask(self, ask: Ask, model: str, patience_s: float) -> Whole | Events:
@@ -157,7 +158,9 @@ class Dispatch:
             if failure is not None:
                 self._failed(endpoint, self._clock() - began, failure)
             elif answered is not None:
-                self._steering.observe(endpoint, self._clock() - began, ok=True)
+                self._steering.answered(endpoint, self._clock() - began)
+                if isinstance(answered, Whole):
+                    self._steering.ended(endpoint)
         return answered
 
     async def _may_retry(self, retry: int) -> bool:
@@ -216,6 +219,10 @@ class Dispatch:
                     said.add(events)
                     yield events
             if stream is not None:
+                if answers.tells_error(said.last):
+                    self._failed(tried[-1], 0.0, ReplicaLost("it told an error in the middle of its answer"))
+                else:
+                    self._steering.ended(tried[-1])
                 await stream.finish()
         except OutOfTime:
             raise refusals.timed_out(self._timeout_s) from None
@@ -263,7 +270,7 @@ class Dispatch:
         return None
 
     def _failed(self, endpoint: Endpoint, seconds: float, why: ServiceError) -> None:
-        if self._steering.observe(endpoint, seconds, ok=False):
+        if self._steering.failed(endpoint, seconds):
             logger.warning("replica %s at %s is left alone for a while: %s", endpoint.name, endpoint.url, why)
             self._ejected(endpoint.model)
 

@@ -82,11 +82,20 @@ class Steering:
         affinity = affinity_of(conversation, body) if balancer.wants_affinity else None
         return balancer.choose(candidates, load, affinity)
 
-    def observe(self, endpoint: Endpoint, seconds: float, ok: bool) -> bool:
-        """Be told how an attempt went, and tell whether its replica has been ejected for it."""
+    def answered(self, endpoint: Endpoint, seconds: float) -> None:
+        """Be told that a replica has answered; of a stream, that it began to. Its end is told by `ended`."""
         if (balancer := self._balancers.get(endpoint.model)) is not None:
-            balancer.observe(endpoint, seconds, ok)
-        return self.breakers.record(endpoint, ok)
+            balancer.observe(endpoint, seconds, True)
+
+    def ended(self, endpoint: Endpoint) -> None:
+        """Be told that an answer was complete. To begin one is not enough to be thought well of."""
+        self.breakers.record(endpoint, True)
+
+    def failed(self, endpoint: Endpoint, seconds: float) -> bool:
+        """Be told that a replica gave no answer or broke one off, and tell whether it is ejected for that."""
+        if (balancer := self._balancers.get(endpoint.model)) is not None:
+            balancer.observe(endpoint, seconds, False)
+        return self.breakers.record(endpoint, False)
 
     def pause_before(self, retry: int) -> float | None:
         """Seconds to wait before the retry with this number, from 1 on; None where there may be none."""
