@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from tulou.bootstrap import rollout
 from tulou.bootstrap.project import Project
-from tulou.bootstrap.rollout import ServingFile, advance, promote, publish, read_serving, roll_back, try_out
+from tulou.bootstrap.rollout import advance, roll_back, try_out, wanted
 from tulou.cli import app
 from tulou.core.errors import ModelError
 from tulou.core.manifest import write_manifest
@@ -50,7 +50,7 @@ def project(registered: Path, tmp_path: Path) -> Project:
 
 
 def served(project: Project) -> list[tuple[str, float, float]]:
-    row = read_serving(project.serving_file).get("assistant", ())
+    row = wanted(project)["assistant"]
     return [(each.version, round(each.weight, 3), each.shadow) for each in row]
 
 
@@ -66,38 +66,27 @@ def answered(project: Project, version: str, statuses: list[int], at: float = 20
         db.execute(requests.insert(), rows)
 
 
-def test_what_serves_is_written_for_a_running_service(project: Project) -> None:
-    publish(project)
-    (only,) = read_serving(project.serving_file)["assistant"]
+def test_the_champion_serves_alone(project: Project) -> None:
+    (only,) = wanted(project)["assistant"]
     assert (only.version, only.weight, only.manifest("assistant").fingerprint) == ("1", 1.0, "f1")
-    promote(project, "assistant", 2)
+    project.registry.promote("assistant", 2)
     assert served(project) == [("2", 1.0, 0.0)]
     assert roll_back(project, "assistant").version == 1
     assert served(project) == [("1", 1.0, 0.0)]
 
 
-def test_a_running_service_sees_a_change_once(project: Project) -> None:
-    file = ServingFile(project.serving_file)
-    assert file.changed() is None
-    promote(project, "assistant", 2)
-    changed = file.changed()
-    assert changed is not None
-    assert [each.version for each in changed["assistant"]] == ["2"]
-    assert file.changed() is None
-
-
 def test_the_challenger_is_tried_out_with_the_first_steps_share(project: Project) -> None:
     assert try_out(project, "assistant") == {"name": "assistant", "version": 3, "share": 0.1, "shadow": 0.0}
     assert served(project) == [("3", 0.1, 0.0), ("1", 0.9, 0.0)]
-    row = read_serving(project.serving_file)["assistant"]
+    row = wanted(project)["assistant"]
     assert row[0].variant.keys == {"key_tester"}
     try_out(project, "assistant", 2, shadow=0.3)
     assert served(project) == [("2", 0.0, 0.3), ("1", 1.0, 0.0)]
-    assert not read_serving(project.serving_file)["assistant"][0].keys
+    assert not wanted(project)["assistant"][0].keys
 
 
 def test_rolling_back_ends_a_trial_first(project: Project) -> None:
-    promote(project, "assistant", 2)
+    project.registry.promote("assistant", 2)
     try_out(project, "assistant")
     assert roll_back(project, "assistant").version == 2
     assert served(project) == [("2", 1.0, 0.0)]

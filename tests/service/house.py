@@ -49,9 +49,13 @@ class House:
     answered: list[str] = field(default_factory=list)
 
     async def post(
-        self, body: Mapping[str, Any], path: str = "chat/completions", key: int = 0, **headers: str
+        self,
+        body: Mapping[str, Any],
+        path: str = "chat/completions",
+        key: int = 0,
+        headers: Mapping[str, str] | None = None,
     ) -> Reply:
-        headers = {"authorization": f"Bearer {self.keys[key]}", **headers}
+        headers = {"authorization": f"Bearer {self.keys[key]}", **(headers or {})}
         async with self.session.post(f"{self.url}/v1/{path}", json=body, headers=headers) as response:
             given = {name.lower(): value for name, value in response.headers.items()}
             return Reply(response.status, given, await response.text())

@@ -41,8 +41,7 @@ async def test_one_replica_that_misbehaves_fails_no_request(
 ) -> None:
     good = [await echo(tmp_path, stack, name=f"good-{i}") for i in range(2)]
     bad = await rogue(how, stack)
-    patience = {"first_byte_s": 0.4, "idle_s": 0.4, "timeout_s": 10}
-    async with house(tmp_path, [bad, *good], balance=balance, **patience) as asked:
+    async with house(tmp_path, [bad, *good], balance=balance, first_byte_s=0.4, idle_s=0.4, timeout_s=10) as asked:
         assert await ask_many(asked) == []
         assert asked.metric("tulou_replica_ejections_total", model="assistant") >= 1
         assert asked.metric("tulou_retries_total", model="assistant") < 30  # found out soon, and left alone

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.service.house import ASSISTANT, ENCODER, House, echo, house, rogue
+from tests.service.house import ASSISTANT, ENCODER, House, Reply, echo, house, rogue
 
 from tulou.core.settings import RolloutSettings
 from tulou.service.gateway.policy.rollout import Variant, split
@@ -90,9 +90,9 @@ async def test_a_conversation_stays_with_its_version_while_shares_grow(
             ]
             return {i: reply.json["system_fingerprint"] for i, reply in zip(conversations, replies, strict=True)}
 
-        async def asked_by_header(number: int):  # type: ignore[no-untyped-def]
+        async def asked_by_header(number: int) -> Reply:
             body = {"model": "assistant", "messages": [{"role": "user", "content": "hi"}]}
-            return await asked.post(body, **{"x-conversation-id": f"c{number}"})
+            return await asked.post(body, headers={"x-conversation-id": f"c{number}"})
 
         asked.switchboard.set_variants("assistant", split("1", "2", 0.3))
         before = await versions_of(range(60))
@@ -146,13 +146,13 @@ async def test_answers_are_kept_for_the_same_key_and_version_only(
         asked.switchboard.set_variants("assistant", split("1"))
         body = {"model": "assistant", "temperature": 0, "messages": [{"role": "user", "content": TEXT}]}
 
-        async def is_hit(key: int = 0, **headers: str) -> bool:
-            reply = await asked.post(body, key=key, **headers)
+        async def is_hit(key: int = 0, headers: dict[str, str] | None = None) -> bool:
+            reply = await asked.post(body, key=key, headers=headers)
             assert reply.words == TEXT
             return reply.headers.get("x-cache") == "hit"
 
         assert [await is_hit(), await is_hit(), await is_hit(key=1), await is_hit(key=1)] == [False, True, False, True]
-        assert not await is_hit(**{"cache-control": "no-cache"})
+        assert not await is_hit(headers={"cache-control": "no-cache"})
         assert [(await asked.chat(TEXT)).headers.get("x-cache") for _ in range(2)] == [None, None]  # not greedy
         asked.switchboard.set_variants("assistant", split("2"))
         assert [await is_hit(), await is_hit()] == [False, True]

@@ -62,11 +62,6 @@ class Project:
         return self.home / "service.json"
 
     @property
-    def serving_file(self) -> Path:
-        """Which versions serve, for a running service to follow."""
-        return self.home / "serving.json"
-
-    @property
     def admin_key_file(self) -> Path:
         return self.home / "admin.key"
 

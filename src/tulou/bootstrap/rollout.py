@@ -1,16 +1,14 @@
-"""How a new version comes to serve: from the registry to a running service, step by step or at once.
+"""Which versions serve, and when one that is tried out may have more: what the registry says, and its gates.
 
-The registry says who is champion and who is tried out. Whatever changes that also writes `.tulou/serving.json`, whole:
-for each model the versions, their folders and shares. A running service looks at the time of that file four times a
-second, which costs nothing, and needs neither MLflow nor a message to follow. Changes made on another machine through
-an MLflow server are seen at the next start.
+A version is tried out with a share of the requests, or with copies of them. What it has answered since lies in the
+accounts; by that it is judged before it takes the next of `rollout.steps`. A running service follows (`following.py`).
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +17,6 @@ import sqlalchemy as sa
 from tulou.bootstrap.project import Project
 from tulou.core.errors import ModelError
 from tulou.core.manifest import read_manifest
-from tulou.core.stage import read_json, write_json
 from tulou.core.state import requests
 from tulou.core.types import ModelManifest
 from tulou.service.gateway.policy.rollout import Gate, Seen, Variant, step_after
@@ -70,54 +67,9 @@ def serving_of(registry: Registry, models: list[str], keys: tuple[str, ...] = ()
     return found
 
 
-def publish(project: Project) -> Serving:
-    """Tell a running service, or the next one, what the registry wants served."""
-    serving = serving_of(project.registry, list(project.settings.models), project.settings.rollout.keys)
-    write_json(
-        project.serving_file,
-        {name: [asdict(each) | {"folder": str(each.folder)} for each in row] for name, row in serving.items()},
-    )
-    return serving
-
-
-def read_serving(file: Path) -> Serving:
-    """What `publish` wrote; empty where nothing was."""
-    found = read_json(file) or {}
-    return {
-        name: tuple(
-            ServedVersion(**each | {"folder": Path(each["folder"]), "keys": tuple(each["keys"])}) for each in row
-        )
-        for name, row in found.items()
-    }
-
-
-class ServingFile:
-    """`.tulou/serving.json` as a running service sees it."""
-
-    def __init__(self, file: Path) -> None:
-        self._file = file
-        self._stamp = self._look()
-
-    def changed(self) -> Serving | None:
-        """What is wanted now, if that was written since the last call."""
-        stamp = self._look()
-        if stamp == self._stamp:
-            return None
-        self._stamp = stamp
-        return read_serving(self._file)
-
-    def _look(self) -> tuple[int, int]:
-        try:
-            found = self._file.stat()
-        except FileNotFoundError:
-            return 0, 0
-        return found.st_mtime_ns, found.st_ino
-
-
-def promote(project: Project, name: str, version: int) -> ModelVersion:
-    project.registry.promote(name, version)
-    publish(project)
-    return project.registry.find(name)
+def wanted(project: Project) -> Serving:
+    """What the registry of a project wants served."""
+    return serving_of(project.registry, list(project.settings.models), project.settings.rollout.keys)
 
 
 def roll_back(project: Project, name: str) -> ModelVersion:
@@ -127,7 +79,6 @@ def roll_back(project: Project, name: str) -> ModelVersion:
         registry.try_out(name, None)
     else:
         registry.rollback(name)
-    publish(project)
     return registry.find(name)
 
 
@@ -151,7 +102,6 @@ def try_out(
     if share >= 1:
         raise ModelError(f"a share of {share:g} is all requests: `tulou models promote {name} {found.version}`")
     registry.try_out(name, Canary(found.version, share, shadow, now()))
-    publish(project)
     return {"name": name, "version": found.version, "share": share, "shadow": shadow}
 
 
@@ -181,7 +131,6 @@ def advance(
         registry.promote(name, canary.version)
     else:
         registry.try_out(name, Canary(canary.version, share, canary.shadow, now()))
-    publish(project)
     return {"name": name, "version": canary.version, "share": share or 1.0, "verdict": verdict, "reason": reason}
 
 

@@ -19,19 +19,20 @@ def promote(
     as_json: JsonOption = False,
 ) -> None:
     """Make a version the champion, which a running service switches to without dropping a request."""
-    from tulou.bootstrap import rollout
     from tulou.bootstrap.project import Project
 
-    _tell({"name": name, "champion": rollout.promote(Project.open(project), name, version).version}, as_json)
+    registry = Project.open(project).registry
+    registry.promote(name, version)
+    _tell({"name": name, "champion": registry.find(name).version}, as_json)
 
 
 @models.command()
 def rollback(name: ModelName, project: ProjectOption = HERE, as_json: JsonOption = False) -> None:
     """End the trial of a version; where there is none, return to the version that served before."""
-    from tulou.bootstrap import rollout
     from tulou.bootstrap.project import Project
+    from tulou.bootstrap.rollout import roll_back
 
-    _tell({"name": name, "champion": rollout.roll_back(Project.open(project), name).version}, as_json)
+    _tell({"name": name, "champion": roll_back(Project.open(project), name).version}, as_json)
 
 
 @models.command()

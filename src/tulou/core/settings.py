@@ -382,6 +382,7 @@ class RolloutSettings(Section):
     min_requests: int = Field(100, ge=1)  # that a version must have answered at a step to be judged
     sticky: Literal["conversation", "key", "none"] = "conversation"  # what stays with one version
     keys: tuple[str, ...] = ()  # ids of keys that always get the challenger
+    keep_s: float = Field(300.0, ge=0)  # that replicas of a version which serves no longer run on, to return at once
 
     @field_validator("steps")
     @classmethod

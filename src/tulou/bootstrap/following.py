@@ -1,0 +1,140 @@
+"""A running service follows the registry: another champion takes over, a version is tried out, or it was all undone.
+
+Four times a second it is looked whether the registry may have changed. For a version that is to serve, replicas are
+started beside those that do, as many as its share needs; when they are ready the row of variants is switched, which the
+next request sees whole. What serves no longer gets no further request, finishes what it has, and is kept for a while:
+rolling back to it, or promoting it again, is then the switch alone. A version that does not come up changes nothing but
+the log. The price: two versions are in memory until the old one is let go.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import time
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from tulou.bootstrap.rollout import ServedVersion, Serving
+from tulou.core.errors import TulouError
+from tulou.core.types import ModelManifest
+from tulou.service.gateway.policy.rollout import Variant
+
+LOOK_EVERY_S = 0.25
+
+logger = logging.getLogger(__name__)
+
+
+class Fleet(Protocol):
+    """Replicas by model and version; the service's own fleet is one."""
+
+    def size(self, model: str, version: str | None = None) -> int: ...
+
+    async def bring_up(self, model: str, version: str, folder: Path, count: int) -> None: ...
+
+    def show(self, model: str, versions: Collection[str]) -> None: ...
+
+    def retire(self, model: str, version: str) -> None: ...
+
+
+Switch = Callable[[str, Sequence[Variant], ModelManifest], None]
+"""`Switchboard.set_variants`, or what tells several of them."""
+
+
+class Following:
+    """`mark` changes when the registry may have; `wanted` reads it and may take its time."""
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        serving: Serving,
+        wanted: Callable[[], Serving],
+        mark: Callable[[], object],
+        switch: Switch,
+        keep_s: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._fleet = fleet
+        self._serving = dict(serving)
+        self._wanted = wanted
+        self._mark = mark
+        self._switch = switch
+        self._keep_s = keep_s
+        self._clock = clock
+        self._kept: dict[tuple[str, str], float] = {}  # model and version, until when
+        self._failed: dict[str, tuple[ServedVersion, ...]] = {}  # what did not come up, not to be tried again
+        self._seen: object = None
+
+    async def run(self) -> None:
+        while True:
+            await self.look()
+            await asyncio.sleep(LOOK_EVERY_S)
+
+    async def look(self) -> None:
+        """Follow what has changed, and let go of what was kept long enough."""
+        self._let_go()
+        mark = self._mark()
+        if mark == self._seen:
+            return
+        try:
+            wanted = await asyncio.to_thread(self._wanted)
+        except TulouError as err:
+            logger.warning("the service goes on with the versions it has: %s", err)
+            return
+        self._seen = mark  # as it was before it was read: what changed meanwhile is read the next time
+        changed = [name for name, row in wanted.items() if self._is_new(name, row)]
+        await asyncio.gather(*(self._follow(name, wanted[name]) for name in changed))
+
+    def _is_new(self, name: str, row: tuple[ServedVersion, ...]) -> bool:
+        if self._failed.get(name) != row:
+            self._failed.pop(name, None)  # it was taken back, and may be wanted again
+        return name in self._serving and row != self._serving[name] and name not in self._failed
+
+    async def _follow(self, name: str, row: tuple[ServedVersion, ...]) -> None:
+        before, began = self._serving[name], self._clock()
+        whole = self._fleet.size(name, heaviest(before).version)
+        try:
+            for each in row:
+                missing = replicas_for(each, whole) - self._fleet.size(name, each.version)
+                if missing > 0:
+                    await self._fleet.bring_up(name, each.version, each.folder, missing)
+            manifest = heaviest(row).manifest(name)
+        except TulouError as err:
+            self._failed[name] = row
+            for version in {each.version for each in row} - {each.version for each in before}:
+                if self._fleet.size(name, version):  # came up beside one that did not
+                    self._kept.setdefault((name, version), self._clock())
+            logger.error("model %s goes on with %s; %s cannot serve: %s", name, told(before), told(row), err)
+            return
+        self._switch(name, [each.variant for each in row], manifest)
+        self._fleet.show(name, {each.version for each in row})
+        self._serving[name] = row
+        until = self._clock() + self._keep_s
+        for each in before:
+            self._kept.setdefault((name, each.version), until)
+        for each in row:
+            self._kept.pop((name, each.version), None)
+        logger.info("model %s: %s serves after %.1f s", name, told(row), self._clock() - began)
+
+    def _let_go(self) -> None:
+        now = self._clock()
+        for (name, version), until in list(self._kept.items()):
+            if now >= until:
+                del self._kept[name, version]
+                self._fleet.retire(name, version)
+
+
+def heaviest(row: tuple[ServedVersion, ...]) -> ServedVersion:
+    """The version that answers most, by which the model is described to those who ask."""
+    return max(row, key=lambda each: each.weight)
+
+
+def replicas_for(version: ServedVersion, whole: int) -> int:
+    """How many a version needs where the whole of the requests needs `whole`."""
+    return max(1, math.ceil(max(version.weight, version.shadow) * whole - 1e-9))
+
+
+def told(row: tuple[ServedVersion, ...]) -> str:
+    return ", ".join(f"version {each.version} ({each.weight:.0%})" for each in row)
