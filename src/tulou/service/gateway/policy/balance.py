@@ -88,15 +88,20 @@ class LeastConnections:
     wants_affinity = False
 
     def __init__(self) -> None:
-        self._turns = RoundRobin()
+        self._turn = -1
 
     def choose(
         self, endpoints: Sequence[Endpoint], load: Mapping[Endpoint, int], affinity: bytes | None = None
     ) -> Endpoint:
-        loads = [(load.get(endpoint, 0) + 1) / endpoint.weight for endpoint in endpoints]
-        least = min(loads)
-        idlest = [endpoint for endpoint, each in zip(endpoints, loads, strict=True) if each == least]
-        return idlest[0] if len(idlest) == 1 else self._turns.choose(idlest, load)
+        least, idlest = math.inf, []
+        for endpoint in endpoints:
+            each = (load.get(endpoint, 0) + 1) / endpoint.weight
+            if each < least:
+                least, idlest = each, [endpoint]
+            elif each == least:
+                idlest.append(endpoint)
+        self._turn += 1
+        return idlest[self._turn % len(idlest)]
 
     def observe(self, endpoint: Endpoint, seconds: float, ok: bool) -> None:
         pass
