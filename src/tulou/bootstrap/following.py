@@ -23,6 +23,7 @@ from tulou.core.types import ModelManifest
 from tulou.service.gateway.policy.rollout import Variant
 
 LOOK_EVERY_S = 0.25
+ASK_EVERY_S = 1.0  # a registry on a server
 
 logger = logging.getLogger(__name__)
 
@@ -127,8 +128,8 @@ class Following:
 
 
 def heaviest(row: tuple[ServedVersion, ...]) -> ServedVersion:
-    """The version that answers most, by which the model is described to those who ask."""
-    return max(row, key=lambda each: each.weight)
+    """The version that answers most, by which the model is described to those who ask; the champion among equals."""
+    return max(reversed(row), key=lambda each: each.weight)
 
 
 def replicas_for(version: ServedVersion, whole: int) -> int:
@@ -138,3 +139,16 @@ def replicas_for(version: ServedVersion, whole: int) -> int:
 
 def told(row: tuple[ServedVersion, ...]) -> str:
     return ", ".join(f"version {each.version} ({each.weight:.0%})" for each in row)
+
+
+def registry_mark(url: str, folder: Path) -> Callable[[], object]:
+    """What changes with the registry: size and time of its file, or the clock for one that must be asked."""
+    if not url.startswith("sqlite:///"):
+        return lambda: int(time.monotonic() / ASK_EVERY_S)
+    path = folder / url.removeprefix("sqlite:///")
+    files = [path, path.with_name(path.name + "-wal")]
+
+    def mark() -> object:
+        return [(found.st_mtime_ns, found.st_size) for each in files if each.exists() for found in [each.stat()]]
+
+    return mark

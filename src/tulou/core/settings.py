@@ -350,7 +350,7 @@ class ServiceSettings(Section):
     )  # for a replica to begin a stream or finish a whole answer; then another one
     idle_s: float = Field(30.0, gt=0)  # between two events of a stream; then another replica goes on
     max_body_bytes: int = Field(4 << 20, gt=0)
-    fallback: dict[str, str] = {}  # the model that answers where another cannot: {assistant = "small"}
+    fallback: dict[str, str] = Field(default_factory=dict)  # who answers where a model cannot: {assistant = "small"}
     queue: QueueSettings = QueueSettings()
     retries: RetrySettings = RetrySettings()
     breaker: BreakerSettings = BreakerSettings()

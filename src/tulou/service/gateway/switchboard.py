@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import secrets
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, MutableMapping, Sequence
 from contextlib import AbstractContextManager, aclosing
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -36,7 +36,7 @@ from tulou.service.gateway.policy.rollout import Variant, VariantTable, known_by
 from tulou.service.gateway.policy.steering import Steering
 from tulou.service.gateway.shadow import Shadows
 from tulou.service.gateway.upstream import Connections, Patience, Whole
-from tulou.service.pool import Manifests, Pool
+from tulou.service.pool import Pool
 
 if TYPE_CHECKING:
     import numpy as np
@@ -52,7 +52,7 @@ class Switchboard:
         pool: Pool,
         state: sa.Engine,
         metrics: Metrics,
-        models: Manifests,
+        models: MutableMapping[str, ModelManifest],
         patience_s: float = PATIENCE_S,
         rollout: RolloutSettings | None = None,
     ) -> None:
@@ -101,7 +101,7 @@ class Switchboard:
         """
         self.variants.set(model, variants)
         if manifest is not None:
-            self.models = {**self.models, model: manifest}
+            self.models[model] = manifest
         if self.cache is not None:
             self.cache.forget(model)
 
