@@ -168,6 +168,7 @@ ROGUES: dict[str, Handler] = {
     "html": _says(OK + b"content-type: text/html\r\ncontent-length: 13\r\n\r\n<html></html>"),
     "other_json": _says(OK + b'content-type: application/json\r\ncontent-length: 15\r\n\r\n{"hello": null}'),
     "error_500": _says(b"HTTP/1.1 500 Oops\r\ncontent-length: 5\r\n\r\noops!"),
+    "told_500": _says(b'HTTP/1.1 500 Oops\r\ncontent-length: 31\r\n\r\n{"error":{"message":"broken!"}}'),
     "busy_503": _says(b"HTTP/1.1 503 Busy\r\ncontent-length: 2\r\n\r\n{}"),
     "hangs": _hangs,
     "drips": _drips,

@@ -26,8 +26,8 @@ from tulou.service.gateway.switchboard import Switchboard
 from tulou.service.pool import Endpoint, FixedPool
 
 GOOD = (
-    b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 51\r\n\r\n"
-    b'{"usage":{"prompt_tokens":3,"completion_tokens":4}}'
+    b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 64\r\n\r\n"
+    b'{"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":4}}'
 )
 WORD = b'data: {"choices":[{"index":0,"delta":{"content":"word "},"finish_reason":null}]}\n\n'
 USAGE = b'data: {"choices":[],"usage":{"prompt_tokens":5,"completion_tokens":6}}\n\n'
