@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from tulou.core.types import ModelManifest
@@ -21,6 +21,9 @@ class Endpoint:
     model: str
     url: str  # "http://127.0.0.1:41235"
     can_resume: bool = False  # whether it understands `begun` and goes on behind the words of another replica
+    version: str = ""  # of the model, as variants name it
+    served_as: str = ""  # what a foreign server calls the model; empty: the same
+    authorization: str = field(default="", repr=False)  # header that a foreign server wants
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,7 @@ class ReplicaStatus:
 
     name: str
     model: str
-    state: str  # "starting", "ready", "restarting", "crash_loop", "stopped"
+    state: str  # "starting", "ready", "unready", "draining", "restarting", "crash_loop", "stopped"
     pid: int | None
     port: int | None
     restarts: int
@@ -37,6 +40,9 @@ class ReplicaStatus:
     cpu_percent: float  # of one core, since the last look
     started_at: float | None  # seconds since the epoch
     last_exit: str | None  # how it ended last time, in words
+    version: str = ""
+    ready_changed_at: float | None = None  # when it last became ready, or ceased to be
+    is_draining: bool = False
 
 
 class Pool(Protocol):
