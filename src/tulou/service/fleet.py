@@ -148,8 +148,9 @@ class Fleet:
         return [status_of(replica) for replica in self._replicas]
 
     def size(self, model: str, version: str | None = None) -> int:
-        """How many replicas of a model are wanted now, in all or of one version."""
-        return sum(version in (None, each.spec.version) for each in self._staying(model))
+        """How many replicas of a model are wanted now, of one version or of those that serve."""
+        versions = self._shown.get(model, frozenset()) if version is None else {version}
+        return sum(each.spec.version in versions for each in self._staying(model))
 
     async def resize(self, model: str, count: int) -> None:
         """Have `count` replicas of the version that serves; those to go are drained beside this. Not awaited: ready."""

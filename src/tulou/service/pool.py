@@ -43,6 +43,7 @@ class ReplicaStatus:
     version: str = ""
     ready_changed_at: float | None = None  # when it last became ready, or ceased to be
     is_draining: bool = False
+    threads: int = 1
 
 
 class Pool(Protocol):

@@ -357,4 +357,5 @@ def status_of(replica: Replica) -> ReplicaStatus:
         version=replica.spec.version,
         ready_changed_at=replica.ready_changed_at,
         is_draining=replica.is_draining,
+        threads=replica.spec.threads,
     )
