@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -13,6 +13,7 @@ from tulou.bootstrap.explain import explain_apart
 from tulou.bootstrap.project import Project
 from tulou.core.stage import StageResult
 from tulou.service.gateway.switchboard import Switchboard
+from tulou.service.scaling import Scaling
 
 POINT_S = 10.0  # width of one interval of the live picture
 
@@ -20,10 +21,13 @@ _ACTIONS: tuple[Literal["dropped", "changed"], ...] = ("dropped", "changed")
 
 
 class ServiceOverview:
-    def __init__(self, project: Project, switchboard: Switchboard, url: str) -> None:
+    def __init__(
+        self, project: Project, switchboard: Switchboard, url: str, scalings: Collection[Scaling] = ()
+    ) -> None:
         self._project = project
         self._switchboard = switchboard
         self._url = url
+        self._scalings = scalings
         self._started_at = time.time()
 
     def project(self) -> cards.Project:
@@ -83,9 +87,14 @@ class ServiceOverview:
                 cpu_percent=each.cpu_percent,
                 in_flight=in_flight.get(each.name, 0),
                 started_at=each.started_at,
+                version=each.version,
+                last_exit=each.last_exit,
             )
             for each in self._switchboard.pool.status()
         ]
+
+    def scalings(self) -> list[cards.Scaling]:
+        return [cards.Scaling(each.model, each.at, each.before, each.after, each.why) for each in list(self._scalings)]
 
     def live(self) -> cards.Live:
         live = self._switchboard.live

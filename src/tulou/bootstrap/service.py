@@ -6,6 +6,7 @@ where; the first start makes the admin key and keeps it in `admin.key`, readable
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from collections.abc import Callable
@@ -14,20 +15,24 @@ from typing import Any
 from starlette.routing import BaseRoute
 
 from tulou.apps.content.writer import Writer
+from tulou.apps.overview import Overview
 from tulou.apps.ports import Account
 from tulou.apps.routes import Applications
 from tulou.apps.sessions import Sessions
 from tulou.apps.support.assistant import Assistant
 from tulou.bootstrap.overview import ServiceOverview
 from tulou.bootstrap.project import Project, write_private
+from tulou.bootstrap.promotions import Promotions, registry_mark
+from tulou.bootstrap.replicas import make_crew, remote_manifests
 from tulou.bootstrap.retrieval import open_retrieval
 from tulou.bootstrap.serving import Served, served_models
 from tulou.core.errors import BusyError
 from tulou.core.settings import ServiceSettings
 from tulou.core.stage import write_json
 from tulou.core.telemetry import Metrics
+from tulou.core.types import ModelManifest
 from tulou.ops.logs import log_to_file
-from tulou.service.fleet import Fleet, specs_for
+from tulou.service.fleet import Fleet
 from tulou.service.gateway.app import build_gateway
 from tulou.service.gateway.keys import Key, Keys
 from tulou.service.gateway.server import address, claim_port, serve
@@ -55,17 +60,23 @@ def serve_project(project: Project, on_ready: Callable[[dict[str, Any]], None]) 
         keys = Keys(project.state)
         admin_key = first_admin_key(project, keys)
         metrics = Metrics()
-        replicas = project.settings.service.replicas.min
-        fleet = Fleet(specs_for({name: each.folder for name, each in served.items()}, replicas), project.logs, metrics)
-        manifests = {name: each.manifest for name, each in served.items()}
-        switchboard = Switchboard(project.settings.service, fleet, project.state, metrics, manifests)
-        routes = application_routes(project, served, switchboard, keys, metrics, url)
-        app = build_gateway(project.settings.service, switchboard, keys, routes)
+        settings = project.settings.service
+        manifests = {name: each.manifest for name, each in served.items()} | remote_manifests(settings)
+        crew = make_crew(settings, served, project.logs, metrics, lambda: switchboard.in_flight())
+        switchboard = Switchboard(settings, crew.fleet, project.state, metrics, manifests)
+        promotions = promotions_of(project, crew.fleet, served, manifests)
+        overview = ServiceOverview(project, switchboard, url, crew.autoscaler.scalings)
+        routes = application_routes(project, served, switchboard, keys, metrics, overview)
+        app = build_gateway(settings, switchboard, keys, routes)
 
         async def when_started() -> None:
-            await fleet.wait_ready()
+            await crew.fleet.wait_ready()
             write_json(project.service_file, {"url": url, "pid": os.getpid(), "started_at": time.time()})
             on_ready({"url": url, "admin_key": admin_key, "admin_key_file": str(project.admin_key_file)})
+            async with asyncio.TaskGroup() as watching:
+                watching.create_task(promotions.run())
+                if crew.autoscaler.has_work:
+                    watching.create_task(crew.autoscaler.run())
 
         serve(app, sock, when_started)
     finally:
@@ -73,8 +84,25 @@ def serve_project(project: Project, on_ready: Callable[[dict[str, Any]], None]) 
         project.service_file.unlink(missing_ok=True)
 
 
+def promotions_of(
+    project: Project, fleet: Fleet, served: dict[str, Served], manifests: dict[str, ModelManifest]
+) -> Promotions:
+    """Lets new champions of the project take over in `fleet`, and notes their manifests in `manifests`."""
+
+    def takes_over(manifest: ModelManifest) -> None:
+        manifests[manifest.name] = manifest
+
+    mark = registry_mark(project.settings.registry.url, project.folder)
+    return Promotions(fleet, served, lambda: served_models(project), mark, takes_over)
+
+
 def application_routes(
-    project: Project, served: dict[str, Served], switchboard: Switchboard, keys: Keys, metrics: Metrics, url: str
+    project: Project,
+    served: dict[str, Served],
+    switchboard: Switchboard,
+    keys: Keys,
+    metrics: Metrics,
+    overview: Overview,
 ) -> list[BaseRoute]:
     settings = project.settings
     models = GatewayModels(switchboard)
@@ -83,12 +111,12 @@ def application_routes(
     retrieval = open_retrieval(project, models, encoder)
 
     def version(model: str) -> str:
-        return served[model].manifest.version if model in served else ""
+        return switchboard.models[model].version if model in switchboard.models else ""
 
     return Applications(
         assistant=Assistant(models, retrieval, support, project.state, metrics, version),
         writer=Writer(models, retrieval, settings.apps.content, project.folder, project.state, version),
-        overview=ServiceOverview(project, switchboard, url),
+        overview=overview,
         sessions=Sessions(KeyAccounts(keys), project.secret("session")),
         state=project.state,
         metrics=metrics,

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from tulou.cli.app import HERE, JsonOption, ProjectOption, app
 from tulou.cli.output import emit, human_bytes, plain, stdout, table
 from tulou.cli.screens import accuracy_of
+
+if TYPE_CHECKING:
+    from tulou.bootstrap.project import Project
 
 models = typer.Typer(help="Registered models: list, show, compare, promote, rollback, export.", no_args_is_help=True)
 app.add_typer(models, name="models")
@@ -108,12 +111,12 @@ def promote(
     project: ProjectOption = HERE,
     as_json: JsonOption = False,
 ) -> None:
-    """Make a version the champion, which the service loads at its next start."""
+    """Make a version the champion; a running service changes over to it without losing a request."""
     from tulou.bootstrap.project import Project
 
-    registry = Project.open(project).registry
-    registry.promote(name, version)
-    _tell_champion(asdict(registry.find(name, None)), as_json)
+    opened = Project.open(project)
+    opened.registry.promote(name, version)
+    _tell_champion(opened, name, as_json)
 
 
 @models.command()
@@ -121,16 +124,19 @@ def rollback(name: ModelName, project: ProjectOption = HERE, as_json: JsonOption
     """Make the version that served before the champion the champion again."""
     from tulou.bootstrap.project import Project
 
-    registry = Project.open(project).registry
-    registry.rollback(name)
-    _tell_champion(asdict(registry.find(name, None)), as_json)
+    opened = Project.open(project)
+    opened.registry.rollback(name)
+    _tell_champion(opened, name, as_json)
 
 
-def _tell_champion(champion: dict[str, Any], as_json: bool) -> None:
+def _tell_champion(project: Project, name: str, as_json: bool) -> None:
+    version = project.registry.find(name, None).version
     if as_json:
-        emit({"name": champion["name"], "champion": champion["version"]})
+        emit({"name": name, "champion": version})
+    elif running := project.running_service():
+        stdout.print(f"version {version} of {name} takes over at {running['url']} as soon as its replicas are ready")
     else:
-        stdout.print(f"{champion['name']} serves version {champion['version']} from the next `tulou serve` on")
+        stdout.print(f"{name} serves version {version} from the next `tulou serve` on")
 
 
 def _name_and_version(asked: str) -> tuple[str, str | None]:

@@ -210,6 +210,8 @@ class Fleet:
         self._supervisors[replica.spec.name] = supervisor
 
     def _drain(self, replica: Replica) -> None:
+        if self._session is None:
+            return  # everything has been stopped
         replica.is_draining, replica.state = True, "draining"
         self._note_change()
         logger.info("replica %s drains", replica.spec.name)

@@ -21,9 +21,9 @@ class Endpoint:
     model: str
     url: str  # "http://127.0.0.1:41235"
     can_resume: bool = False  # whether it understands `begun` and goes on behind the words of another replica
-    version: str = ""  # of the model, as variants name it
-    served_as: str = ""  # what a foreign server calls the model; empty: the same
-    authorization: str = field(default="", repr=False)  # header that a foreign server wants
+    version: str = field(default="", hash=False)  # of the model, as variants name it
+    served_as: str = field(default="", hash=False)  # what a foreign server calls the model; empty: the same
+    authorization: str = field(default="", hash=False, repr=False)  # header that a foreign server wants
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from tulou.service.gateway import answers, refusals
 from tulou.service.gateway.asking import worded
 from tulou.service.gateway.balance import Balancer
 from tulou.service.gateway.entry import Entry
-from tulou.service.gateway.peek import going_on_behind
+from tulou.service.gateway.peek import asking_for_model, going_on_behind
 from tulou.service.gateway.upstream import Connection, OutOfTime, ReplicaLost, Upstream, Whole
 from tulou.service.pool import Endpoint, Pool
 
@@ -105,9 +105,8 @@ class Dispatch:
     async def _try(self, endpoint: Endpoint, ask: Ask) -> Whole | Connection:
         """One attempt at one replica. Raises `ReplicaLost` if it gives no answer that a client could be given."""
         entry = ask.entry
-        answered = await self._upstream.ask(
-            endpoint, ask.path, ask.body, entry.request_id, ask.is_streamed, ask.ends_at
-        )
+        body = asking_for_model(ask.body, endpoint.served_as) if endpoint.served_as else ask.body
+        answered = await self._upstream.ask(endpoint, ask.path, body, entry.request_id, ask.is_streamed, ask.ends_at)
         if isinstance(answered, Connection):
             return answered
         if answered.status == 503:

@@ -67,3 +67,8 @@ def going_on_behind(body: bytes, words: str) -> bytes:
     """The body, asking for what follows `words`."""
     asked = _object.decode(body)
     return msgspec.json.encode(asked | {"begun": (asked.get("begun") or "") + words})
+
+
+def asking_for_model(body: bytes, model: str) -> bytes:
+    """The body, asking for a model by another name."""
+    return msgspec.json.encode(_object.decode(body) | {"model": model})
