@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -122,3 +123,4 @@ class Services:
     switchboard: Switchboard
     keys: Keys
     patrol: Patrol = field(default_factory=Patrol)
+    exposition: Callable[[], Awaitable[bytes]] | None = None  # of several processes together; None: this one's metrics
