@@ -46,7 +46,10 @@ class Promotions:
 
     async def run(self) -> None:
         while True:
-            await self.look()
+            try:
+                await self.look()
+            except Exception:  # whatever the registry's library raises: what serves goes on
+                logger.exception("the registry could not be looked at")
             await asyncio.sleep(LOOK_EVERY_S)
 
     async def look(self) -> None:

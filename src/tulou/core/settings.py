@@ -303,6 +303,9 @@ class ServiceSettings(Section):
     pin_cores: bool = True  # keep each replica on cores of its own, where there are enough
     drain_s: float = Field(30.0, gt=0)  # for a replica that is not wanted any more to finish its answers
     workers: int = Field(1, ge=1)  # gateway processes that share the port
+    endpoints: dict[str, tuple[str, ...]] = Field(
+        default_factory=dict
+    )  # of `tulou serve gateway`: URLs of the replicas of each model, which run elsewhere
     remote: dict[str, RemoteSettings] = Field(default_factory=dict)  # [service.remote.NAME]
     timeout_s: float = Field(60.0, gt=0)  # for one whole request
     first_byte_s: float = Field(

@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 
 import psutil
 
+from tulou.core.errors import TulouError
 from tulou.core.fleet_settings import PolicySettings, ReplicaSettings, RulesSettings
 from tulou.core.telemetry import Metrics
 from tulou.service.autoscale import Behaviour, History, Limits, Policy, Rules, decide
@@ -86,7 +87,10 @@ class Autoscaler:
     async def run(self) -> None:
         while True:
             await asyncio.sleep(self._settings.period_s)
-            await self.step()
+            try:
+                await self.step()
+            except (OSError, TulouError, psutil.Error):
+                logger.exception("the load could not be measured; nothing is changed")
 
     async def step(self) -> None:
         """Decide once for each model."""

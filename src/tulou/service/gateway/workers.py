@@ -27,12 +27,11 @@ from tulou.core.errors import ServiceError
 from tulou.core.settings import ServiceSettings
 from tulou.core.telemetry import Metrics
 from tulou.core.types import ModelManifest
-from tulou.service.fleet import Fleet
 from tulou.service.gateway.exposition import Family, lasting, merge, note_states, snapshot
 from tulou.service.gateway.linked import State
 from tulou.service.gateway.server import BACKLOG, claim_port
 from tulou.service.line import Line, LineEnded
-from tulou.service.pool import Endpoint
+from tulou.service.pool import Endpoint, Pool
 from tulou.service.scaling import Scaling
 from tulou.service.supervise import STEADY_AFTER_S, pause_s, rotate
 
@@ -96,7 +95,7 @@ class _Worker:
         self.metrics = msgspec.json.decode(value, type=list[Family])
 
     def _take_lost(self, _worker: _Worker, value: Raw) -> None:
-        self._workers.fleet.report_lost(msgspec.json.decode(value, type=Endpoint))
+        self._workers.pool.report_lost(msgspec.json.decode(value, type=Endpoint))
 
 
 class Workers:
@@ -104,7 +103,7 @@ class Workers:
 
     def __init__(
         self,
-        fleet: Fleet,
+        pool: Pool,
         models: dict[str, ModelManifest],
         sockets: Sequence[socket.socket],
         command: Command,
@@ -112,7 +111,7 @@ class Workers:
         logs_dir: Path,
         scalings: Callable[[], Sequence[Scaling]] = tuple,
     ) -> None:
-        self.fleet = fleet
+        self.pool = pool
         self._models = models
         self._command = command
         self._metrics = metrics
@@ -164,9 +163,9 @@ class Workers:
         """Tell all workers how things stand now."""
         models = self._models
         state = State(
-            {model: list(self.fleet.ready(model)) for model in models},
+            {model: list(self.pool.ready(model)) for model in models},
             models,
-            self.fleet.status(),
+            self.pool.status(),
             self.in_flight(),
             list(self._scalings()),
         )
@@ -174,7 +173,7 @@ class Workers:
             each.line.say("state", state)
 
     async def all_metrics(self, _worker: _Worker, _value: Raw) -> list[Family]:
-        note_states(self._metrics, self.fleet.status())
+        note_states(self._metrics, self.pool.status())
         answers = await self._ask_all("metrics?")
         for each, answer in answers:
             each.metrics = msgspec.json.decode(answer, type=list[Family])
@@ -202,7 +201,7 @@ class Workers:
             self.push()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(PUSH_EVERY_S):
-                    await self.fleet.changed()
+                    await self.pool.changed()
 
     async def _keep_up(self, worker: _Worker) -> None:
         while True:
