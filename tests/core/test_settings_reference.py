@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tulou.core import settings
+from tulou.core import fleet_settings, settings
 
 PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "settings.md").read_text(encoding="utf-8")
 SECTIONS: dict[str, type[settings.Section]] = {
@@ -18,6 +18,9 @@ SECTIONS: dict[str, type[settings.Section]] = {
     "[model.compress]": settings.CompressSettings,
     "[model.registry]": settings.RegistrySettings,
     "[service]": settings.ServiceSettings,
+    "[service.replicas]": fleet_settings.ReplicaSettings,
+    "[service.replicas.scale_up]": fleet_settings.RulesSettings,
+    "[service.remote.NAME]": fleet_settings.RemoteSettings,
     "[rollout]": settings.RolloutSettings,
     "[apps.support]": settings.SupportSettings,
     "[apps.content]": settings.ContentSettings,

@@ -120,6 +120,7 @@ class Workers:
         self._workers = [_Worker(number, sock, self) for number, sock in enumerate(sockets)]
         self._retired: list[Family] = []
         self._tasks: list[asyncio.Task[None]] = []
+        self._is_stopping = False
 
     def in_flight(self) -> dict[str, int]:
         """Requests under way at each replica, of all workers."""
@@ -144,6 +145,7 @@ class Workers:
 
     async def stop(self) -> None:
         """Let answers finish for a moment, then end the workers."""
+        self._is_stopping = True
         running = [each.process for each in self._workers if each.process and each.process.returncode is None]
         for process in running:
             with contextlib.suppress(ProcessLookupError):
@@ -210,6 +212,8 @@ class Workers:
                 code: int | str = await self._run(worker)
             except OSError as err:
                 code = str(err)
+            if self._is_stopping:
+                return
             self._retired = merge([self._retired, lasting(worker.metrics)])
             worker.metrics, worker.load = [], {}
             worker.is_ready.clear()
