@@ -26,6 +26,7 @@ from tulou.apps.overview import (
     Project,
     Replica,
     ReplicaState,
+    Scaling,
     SourceCleaning,
     StageRun,
 )
@@ -205,6 +206,9 @@ class FakeOverview:
                 "INT8 serves.", {"dimensions": 384}, self.now - 6950,
             ),
         ]  # fmt: skip
+
+    def scalings(self) -> list[Scaling]:
+        return [] if self.is_new else [Scaling("assistant", self.now - 60, 2, 3, "cpu above target")]
 
     def replicas(self) -> list[Replica]:
         if self.is_new:

@@ -18,7 +18,7 @@ from tulou.apps.routes import STATIC, Applications
 from tulou.core.errors import DataError
 from tulou.core.types import Hit
 
-ADMIN = ["overview", "runs", "cleaning", "models", "replicas", "live", "conversations"]
+ADMIN = ["overview", "runs", "cleaning", "models", "replicas", "scalings", "live", "conversations"]
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tulou.core import settings
+from tulou.core import fleet_settings, settings
 
 PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "settings.md").read_text(encoding="utf-8")
 SECTIONS: dict[str, type[settings.Section]] = {
@@ -22,6 +22,9 @@ SECTIONS: dict[str, type[settings.Section]] = {
     "[service.retries]": settings.RetrySettings,
     "[service.breaker]": settings.BreakerSettings,
     "[service.cache]": settings.CacheSettings,
+    "[service.replicas]": fleet_settings.ReplicaSettings,
+    "[service.replicas.scale_up]": fleet_settings.RulesSettings,
+    "[service.remote.NAME]": fleet_settings.RemoteSettings,
     "[rollout]": settings.RolloutSettings,
     "[apps.support]": settings.SupportSettings,
     "[apps.content]": settings.ContentSettings,

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 StageState = Literal["done", "running", "failed", "waiting"]
-ReplicaState = Literal["starting", "ready", "draining", "restarting", "crash_loop", "stopped"]
+ReplicaState = Literal["starting", "ready", "unready", "draining", "restarting", "crash_loop", "stopped"]
 
 
 @dataclass(frozen=True)
@@ -113,6 +113,19 @@ class Replica:
     cpu_percent: float = 0.0
     in_flight: int = 0
     started_at: float | None = None
+    version: str = ""  # of the model
+    last_exit: str | None = None  # how it ended last time, in words
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """A change of a model's number of replicas that the service decided on."""
+
+    model: str
+    at: float  # epoch seconds
+    before: int
+    after: int
+    why: str
 
 
 @dataclass(frozen=True)
@@ -169,5 +182,9 @@ class Overview(Protocol):
         ...
 
     def replicas(self) -> list[Replica]: ...
+
+    def scalings(self) -> list[Scaling]:
+        """The latest changes of size, the newest last."""
+        ...
 
     def live(self) -> Live: ...

@@ -71,6 +71,7 @@ class Applications:
             ("GET", "/api/admin/models/{name}/card", self.card_page),
             ("POST", "/api/admin/explain", self.explain),
             ("GET", "/api/admin/replicas", self.window(lambda: self.overview.replicas())),
+            ("GET", "/api/admin/scalings", self.window(lambda: self.overview.scalings())),
             ("GET", "/api/admin/live", self.window(lambda: self.overview.live())),
             ("GET", "/api/admin/conversations", self.conversations),
         ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -12,7 +12,9 @@ from tulou.apps import overview as cards
 from tulou.bootstrap.explain import explain_apart
 from tulou.bootstrap.project import Project
 from tulou.core.stage import StageResult
+from tulou.service.gateway.live import Live
 from tulou.service.gateway.switchboard import Switchboard
+from tulou.service.scaling import Scaling
 
 POINT_S = 10.0  # width of one interval of the live picture
 
@@ -20,10 +22,22 @@ _ACTIONS: tuple[Literal["dropped", "changed"], ...] = ("dropped", "changed")
 
 
 class ServiceOverview:
-    def __init__(self, project: Project, switchboard: Switchboard, url: str) -> None:
+    def __init__(
+        self,
+        project: Project,
+        switchboard: Switchboard,
+        url: str,
+        scalings: Callable[[], Sequence[Scaling]] = tuple,
+        in_flight: Callable[[], Mapping[str, int]] | None = None,
+        live: Callable[[], Live] | None = None,
+    ) -> None:
+        """`in_flight` and `live` are of all gateway processes together, where there are several."""
         self._project = project
         self._switchboard = switchboard
         self._url = url
+        self._scalings = scalings
+        self._in_flight = in_flight or switchboard.in_flight
+        self._live = live or (lambda: switchboard.live)
         self._started_at = time.time()
 
     def project(self) -> cards.Project:
@@ -70,7 +84,7 @@ class ServiceOverview:
         return champion.folder.parent / "card.html" if champion else None
 
     def replicas(self) -> list[cards.Replica]:
-        in_flight = self._switchboard.in_flight()
+        in_flight = self._in_flight()
         return [
             cards.Replica(
                 name=each.name,
@@ -83,12 +97,17 @@ class ServiceOverview:
                 cpu_percent=each.cpu_percent,
                 in_flight=in_flight.get(each.name, 0),
                 started_at=each.started_at,
+                version=each.version,
+                last_exit=each.last_exit,
             )
             for each in self._switchboard.pool.status()
         ]
 
+    def scalings(self) -> list[cards.Scaling]:
+        return [cards.Scaling(each.model, each.at, each.before, each.after, each.why) for each in self._scalings()]
+
     def live(self) -> cards.Live:
-        live = self._switchboard.live
+        live = self._live()
         total = live.figures()
         return cards.Live(
             window_s=total.window_s,

@@ -32,7 +32,7 @@ def project_status(project: Project) -> dict[str, Any]:
         "url": running["url"] if running else None,
         "pid": running["pid"] if running else None,
         "ready": _ready(running["url"]) if running else False,
-        "replicas": _replicas(project, running["url"]) if running else [],
+        **(_windows(project, running["url"]) if running else {"replicas": [], "scalings": []}),
     }
 
 
@@ -57,8 +57,9 @@ def _ready(url: str) -> bool:
         return False
 
 
-def _replicas(project: Project, url: str) -> list[dict[str, Any]]:
-    """The replicas as the console sees them; empty where the first admin key is gone or was revoked."""
+def _windows(project: Project, url: str) -> dict[str, list[dict[str, Any]]]:
+    """What the console shows of the replicas; empty where the first admin key is gone or was revoked."""
+    names = ("replicas", "scalings")
     try:
         body = json.dumps({"key": project.admin_key_file.read_text().strip()}).encode()
         login = urllib.request.Request(
@@ -66,10 +67,9 @@ def _replicas(project: Project, url: str) -> list[dict[str, Any]]:
         )
         with _open(login) as response:
             cookie = str(response.headers["Set-Cookie"]).partition(";")[0]
-        replicas: list[dict[str, Any]] = _get(f"{url}/api/admin/replicas", {"Cookie": cookie})
+        return {name: _get(f"{url}/api/admin/{name}", {"Cookie": cookie}) for name in names}
     except (OSError, ValueError):
-        return []
-    return replicas
+        return {name: [] for name in names}
 
 
 def _get(url: str, headers: dict[str, str] | None = None) -> Any:

@@ -232,3 +232,13 @@ def show_status(status: Mapping[str, Any]) -> None:
             str(replica["in_flight"]),
         )
     stdout.print(rows)
+    for replica in status["replicas"]:
+        if replica["state"] == "crash_loop":
+            stdout.print(f"[red]{plain(replica['name'])} keeps crashing:[/red] {plain(replica['last_exit'] or '')}")
+    for each in status["scalings"][-5:]:
+        ago = human_seconds(max(0.0, time.time() - each["at"]))
+        stdout.print(
+            f"{plain(each['model'])} went from {each['before']} to {each['after']} replicas {ago} ago: "
+            f"{plain(each['why'])}",
+            style="dim",
+        )

@@ -14,15 +14,24 @@ from tulou.cli.project import run_pipeline
 
 @app.command()
 def serve(
+    what: Annotated[str, typer.Argument(help="all, gateway (replicas run elsewhere) or replica (one model).")] = "all",
+    model: Annotated[str | None, typer.Option(help="Of a replica: the model to serve.")] = None,
     project: ProjectOption = HERE,
     listen: Annotated[str | None, typer.Option(help="HOST:PORT instead of the one in tulou.toml.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Serve the registered models and the applications until Ctrl-C."""
+    """Serve the registered models and the applications until Ctrl-C; or only one part of that."""
+    if what not in ("all", "gateway", "replica"):
+        raise typer.BadParameter(f"{what!r} cannot be served; choose all, gateway or replica", param_hint="what")
+    if (what == "replica") != (model is not None):
+        raise typer.BadParameter("goes with `tulou serve replica`, which needs it", param_hint="--model")
     from tulou.bootstrap.project import Project
-    from tulou.bootstrap.service import serve_project
+    from tulou.bootstrap.service import serve_project, serve_replica
 
-    serve_project(Project.open(project, listen), lambda ready: _show_ready(ready, as_json))
+    opened = Project.open(project, listen)
+    if model is not None:
+        raise typer.Exit(serve_replica(opened, model))
+    serve_project(opened, lambda ready: _show_ready(ready, as_json), has_replicas=what == "all")
 
 
 @app.command()
@@ -39,7 +48,7 @@ def up(
     answer = run_pipeline(project, None, [], as_json)
     if as_json:
         emit(answer)
-    serve(project, listen, as_json)
+    serve("all", None, project, listen, as_json)
 
 
 def _show_ready(ready: dict[str, Any], as_json: bool) -> None:

@@ -13,10 +13,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import BaseModel, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from tulou.core.compression import parse
 from tulou.core.errors import SettingsError
+from tulou.core.fleet_settings import RemoteSettings
+from tulou.core.fleet_settings import ReplicaSettings as ReplicaSettings
+from tulou.core.section import Section as Section
 from tulou.core.types import Task
 from tulou.core.urls import without_secrets
 
@@ -43,10 +46,6 @@ Balance = Literal["round_robin", "least_connections", "peak_ewma", "prefix_affin
 _SHORT_NAMES = {entity: kind for kind, (entity, _) in SENSITIVE_KINDS.items()}
 _BESIDE_MODELS = ("compress", "registry")  # tables under [model] that are no models
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
 
 class ProjectSettings(Section):
@@ -107,7 +106,7 @@ class CleanSettings(Section):
     )
     forbidden_words: str = ""  # file of words and /expressions/ whose records are dropped
     recognisers: tuple[str, ...] = ()  # further recognisers: "https://…", "module:function", "presidio:module:Class"
-    sensitive: dict[str, SensitiveAction] = {}  # kinds, in either spelling, whose action is not the one they have
+    sensitive: dict[str, SensitiveAction] = Field(default_factory=dict)  # kinds, in either spelling, that differ
 
     @field_validator("off")
     @classmethod
@@ -296,18 +295,6 @@ class RegistrySettings(Section):
         return value
 
 
-class ReplicaSettings(Section):
-    min: int = Field(2, ge=1)
-    max: int = Field(10, ge=1)
-    target_cpu: float = Field(0.7, gt=0, le=1)
-
-    @model_validator(mode="after")
-    def _min_below_max(self) -> ReplicaSettings:
-        if self.min > self.max:
-            raise ValueError(f"min {self.min} is above max {self.max}")
-        return self
-
-
 class CacheSettings(Section):
     """[service.cache]: answers given before, for exactly the same question by the same key."""
 
@@ -344,6 +331,14 @@ class ServiceSettings(Section):
     listen: str = "127.0.0.1:8000"
     balance: Balance = "least_connections"
     replicas: ReplicaSettings = ReplicaSettings()
+    threads: int = Field(0, ge=0)  # that each replica computes on; 0: its share of the cores
+    pin_cores: bool = True  # keep each replica on cores of its own, where there are enough
+    drain_s: float = Field(30.0, gt=0)  # for a replica that is not wanted any more to finish its answers
+    workers: int = Field(1, ge=1)  # gateway processes that share the port
+    endpoints: dict[str, tuple[str, ...]] = Field(
+        default_factory=dict
+    )  # of `tulou serve gateway`: URLs of the replicas of each model, which run elsewhere
+    remote: dict[str, RemoteSettings] = Field(default_factory=dict)  # [service.remote.NAME]
     timeout_s: float = Field(60.0, gt=0)  # for one whole request
     first_byte_s: float = Field(
         30.0, gt=0
@@ -472,6 +467,11 @@ class Settings(Section):
 
     @model_validator(mode="after")
     def _references_exist(self) -> Settings:
+        for name in self.service.remote:
+            if not re.match(_NAME, name):
+                raise ValueError(f"service.remote name {name!r} may hold only letters, digits, '.', '_' and '-'")
+            if name in self.models:
+                raise ValueError(f"service.remote.{name} has the name of [model.{name}]; give it another")
         sources = {source.name: source for source in self.data.source}
         for name, model in self.models.items():
             if not re.match(_NAME, name):
@@ -497,8 +497,7 @@ class Settings(Section):
 
     def without_effect(self) -> list[str]:
         """Keys set in the file that this version checks but does not act on, so that nobody relies on them."""
-        replicas = self.service.replicas.model_fields_set & {"max", "target_cpu"}
-        return [f"service.replicas.{key}" for key in sorted(replicas)]
+        return []  # none at present
 
     @property
     def encoder(self) -> str:

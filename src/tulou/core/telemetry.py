@@ -49,6 +49,10 @@ class Metrics:
         )
         self.in_flight = Gauge("tulou_requests_in_flight", "Requests being answered", ["model"], registry=r)
         self.replicas = Gauge("tulou_replicas", "Replicas by state", ["model", "state"], registry=r)
+        self.replicas_wanted = Gauge("tulou_replicas_wanted", "Replicas that there should be", ["model"], registry=r)
+        self.scalings = Counter(
+            "tulou_scalings_total", "Changes of the number of replicas", ["model", "direction"], registry=r
+        )
         self.restarts = Counter("tulou_replica_restarts_total", "Replicas started again", ["model"], registry=r)
         self.answers = Counter(
             "tulou_support_answers_total", "Customer-service answers by how they were made", ["kind"], registry=r

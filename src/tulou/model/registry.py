@@ -156,7 +156,7 @@ class Registry:
         return None if number is None else self.find(name, number)
 
     def promote(self, name: str, version: int) -> None:
-        """Let `version` serve alone. Raises `ModelError` if there is no such version."""
+        """Let `version` serve; a running service follows. Raises `ModelError` if there is no such version."""
         promoted = self.find(name, version)
         served = self._served(name)
         if not served or served[-1] != version:

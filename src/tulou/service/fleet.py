@@ -1,55 +1,56 @@
-"""The fleet: replica processes on this machine, started, watched, and started again when they end.
+"""The fleet: the replicas of this machine by model and version, as many as are wanted.
 
-Each replica has a supervisor task: start, wait for the report that it listens, watch process and health, and begin
-anew with growing pauses. The first restart is immediate, for a process that was killed; one that keeps dying young is
-called a crash loop, told with the last line of its log, and tried ever more seldom. Memory is the price: every replica
-holds its own copy of the model (its file pages are shared).
+What is wanted may change while it runs: `resize` adds replicas or drains some, `bring_up` starts another version beside
+the one that serves, `show` lets requests go to other versions from the next one on, `retire` drains a version. A
+replica that drains gets no more requests at once and is stopped when those it has are answered. How one replica is
+kept alive is `supervise`'s business. Memory is the price: every replica holds its own copy of the model (its file pages
+are shared).
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import json
 import logging
-import os
-import signal
-import socket
 import sys
-import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import aiohttp
-import psutil
 
 from tulou.core.errors import ServiceError
 from tulou.core.telemetry import Metrics
+from tulou.service.cpus import CpuShare, pin, plan_cpus
+from tulou.service.launch import launcher
 from tulou.service.pool import Endpoint, ReplicaStatus
+from tulou.service.supervise import (
+    MAX_PAUSE_S,
+    PROBE_TIMEOUT_S,
+    START_TIMEOUT_S,
+    Replica,
+    ReplicaSpec,
+    Server,
+    Supervisor,
+    is_crash_loop,
+    pause_s,
+    status_of,
+)
 
-START_TIMEOUT_S = 120.0  # a large model read from a cold disk
-STEADY_AFTER_S = 10.0  # a replica that lived this long is started again at once
-CRASH_LOOP_AFTER = 5  # young deaths in a row
-CRASH_LOOP_AT_START = 2  # the same, for a replica that has never been ready: what is wrong is wrong from the beginning
-MAX_PAUSE_S = 30.0
-PROBE_EVERY_S = 2.0
-PROBE_TIMEOUT_S = 5.0
-PROBES_FAILED = 3  # in a row, until a replica counts as hung and is killed
-STOP_GRACE_S = 1.5
-MAX_LOG_BYTES = 10 << 20
+__all__ = ["MAX_PAUSE_S", "Fleet", "ReplicaSpec", "Server", "Sizing", "is_crash_loop", "pause_s", "specs_for"]
+
+DRAIN_S = 30.0
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class ReplicaSpec:
-    """One replica to keep running."""
+class Sizing:
+    """How replicas are fitted to the machine, and how long one that drains is given."""
 
-    name: str
-    model: str
-    folder: Path
-    threads: int = 1
+    cores: tuple[int, ...] = ()  # of the machine; empty: nobody is pinned and each replica keeps its spec's threads
+    threads: int = 0  # of each replica; 0: its share of the cores
+    pin: bool = True
+    drain_s: float = DRAIN_S
 
 
 def specs_for(folders: Mapping[str, Path], replicas: int, threads: int = 1) -> list[ReplicaSpec]:
@@ -61,88 +62,78 @@ def specs_for(folders: Mapping[str, Path], replicas: int, threads: int = 1) -> l
     ]
 
 
-def is_crash_loop(young_deaths: int, was_ever_ready: bool) -> bool:
-    return young_deaths >= (CRASH_LOOP_AFTER if was_ever_ready else CRASH_LOOP_AT_START)
-
-
-def pause_s(young_deaths: int) -> float:
-    """How long to wait before starting a replica that died young so many times in a row."""
-    return 0.0 if young_deaths <= 1 else min(0.5 * 2.0 ** (young_deaths - 2), MAX_PAUSE_S)
-
-
-@dataclass
-class _Replica:
-    spec: ReplicaSpec
-    log: Path
-    state: str = "stopped"
-    process: asyncio.subprocess.Process | None = None
-    line: socket.socket | None = None  # our end of the line; closing it ends the replica
-    endpoint: Endpoint | None = None
-    port: int | None = None
-    started_at: float | None = None
-    restarts: int = 0
-    young_deaths: int = 0
-    was_ever_ready: bool = False
-    last_exit: str | None = None
-    suspected: asyncio.Event = field(default_factory=asyncio.Event)
-    seen: psutil.Process | None = None
-
-    @property
-    def pid(self) -> int | None:
-        return self.process.pid if self.process and self.process.returncode is None else None
-
-
 class Fleet:
     """A `Pool` of local processes. `start` returns at once; `wait_ready` waits."""
 
     def __init__(
-        self, specs: Sequence[ReplicaSpec], logs_dir: Path, metrics: Metrics | None = None, python: str = sys.executable
+        self,
+        specs: Sequence[ReplicaSpec],
+        logs_dir: Path,
+        metrics: Metrics | None = None,
+        python: str = sys.executable,
+        sizing: Sizing | None = None,
     ) -> None:
-        self._replicas = [_Replica(spec, logs_dir / f"{spec.name}.log") for spec in specs]
+        self._logs_dir = logs_dir
         self._metrics = metrics
         self._python = python
-        self._tasks: list[asyncio.Task[None]] = []
+        self._sizing = sizing or Sizing()
+        self._replicas = [self._new(spec) for spec in specs]
+        self._shown: dict[str, frozenset[str]] = {}
+        for spec in specs:
+            self._shown[spec.model] = self._shown.get(spec.model, frozenset()) | {spec.version}
+        self._supervisors: dict[str, Supervisor] = {}
+        self._draining: set[asyncio.Task[None]] = set()
+        self._ready: dict[str, tuple[Endpoint, ...]] = {}
         self._changed = asyncio.Event()
         self._session: aiohttp.ClientSession | None = None
+        self.busy: Callable[[str], int] = lambda _name: 0  # requests that the gateway has under way at a replica
 
     async def start(self) -> None:
-        if self._tasks:
+        if self._session is not None:
             return
-        for replica in self._replicas:
-            replica.log.parent.mkdir(parents=True, exist_ok=True)
+        self._logs_dir.mkdir(parents=True, exist_ok=True)
         self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=PROBE_TIMEOUT_S))
-        self._tasks = [asyncio.create_task(self._supervise(replica)) for replica in self._replicas]
+        self._fit()
+        for each in self._replicas:
+            self._look_after(each)
 
     async def stop(self) -> None:
-        """Ask every replica to stop, and kill those that have not within `STOP_GRACE_S`."""
-        for task in self._tasks:
+        """Ask every replica to stop, and kill those that do not."""
+        for task in self._draining:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._tasks = []
-        await asyncio.gather(*(self._end(replica) for replica in self._replicas))
+        await asyncio.gather(*self._draining, return_exceptions=True)
+        await asyncio.gather(*(each.stop() for each in self._supervisors.values()))
+        self._supervisors.clear()
         if self._session is not None:
             await self._session.close()
             self._session = None
 
-    async def wait_ready(self, timeout_s: float = START_TIMEOUT_S) -> None:
-        """Return when every replica is ready.
+    async def wait_ready(self, timeout_s: float | None = None, version: str | None = None) -> None:
+        """Return when every replica is ready, or every one of `version`; servers found at a URL are not waited for.
 
         Raises `ServiceError` with the reason in the replica's own words when one crash-loops, or when the time is over.
         """
+        awaited = [each for each in self._replicas if version in (None, each.spec.version) and _is_ours(each.spec)]
+        await self._wait_for(awaited, timeout_s)
+
+    async def _wait_for(self, awaited: Sequence[Replica], timeout_s: float | None = None) -> None:
+        limits_s = [each.spec.server.start_timeout_s for each in awaited if each.spec.server]
+        timeout_s = timeout_s or max([START_TIMEOUT_S, *limits_s])
         try:
             async with asyncio.timeout(timeout_s):
-                while not all(replica.state == "ready" for replica in self._replicas):
-                    if broken := next((each for each in self._replicas if each.state == "crash_loop"), None):
+                while not all(each.is_ready for each in awaited):
+                    if broken := next((each for each in awaited if each.state == "crash_loop"), None):
                         raise ServiceError(
                             f"replica {broken.spec.name} does not stay up: {broken.last_exit}; its log is {broken.log}"
                         )
                     await self.changed()
         except TimeoutError:
-            late = ", ".join(each.spec.name for each in self._replicas if each.state != "ready")
+            late = ", ".join(each.spec.name for each in awaited if not each.is_ready)
             raise ServiceError(f"not ready after {timeout_s:g} s: {late}; see the logs in {self._logs_dir}") from None
 
     def ready(self, model: str) -> Sequence[Endpoint]:
-        return [each.endpoint for each in self._replicas if each.endpoint is not None and each.spec.model == model]
+        """Endpoints to send requests to now. Asked for every request, so it only looks up."""
+        return self._ready.get(model, ())
 
     async def changed(self) -> None:
         await self._changed.wait()
@@ -154,190 +145,121 @@ class Fleet:
                 replica.suspected.set()
 
     def status(self) -> list[ReplicaStatus]:
-        return [_status_of(replica) for replica in self._replicas]
+        return [status_of(replica) for replica in self._replicas]
 
-    @property
-    def _logs_dir(self) -> Path:
-        return self._replicas[0].log.parent if self._replicas else Path()
+    def size(self, model: str, version: str | None = None) -> int:
+        """How many replicas of a model are wanted now, of one version or of those that serve."""
+        versions = self._shown.get(model, frozenset()) if version is None else {version}
+        return sum(each.spec.version in versions for each in self._staying(model))
 
-    def _set(self, replica: _Replica, state: str) -> None:
-        replica.state = state
+    async def resize(self, model: str, count: int) -> None:
+        """Have `count` replicas of the version that serves; those to go are drained beside this. Not awaited: ready."""
+        staying = [each for each in self._staying(model) if each.spec.version in self._shown.get(model, ())]
+        if not staying:
+            raise ServiceError(f"model {model!r} has no replica whose like could be started")
+        for _ in range(count - len(staying)):
+            self._add(staying[0].spec)
+        for each in sorted(staying, key=_costs_least_to_lose)[: max(0, len(staying) - count)]:
+            self._drain(each)
+        self._fit()
+
+    async def bring_up(self, model: str, version: str, folder: Path, count: int) -> None:
+        """Start `count` replicas of another version, to get requests after `show` only, and wait until they are ready.
+
+        Raises `ServiceError` if they do not get ready, and leaves none of them.
+        """
+        like = next((each.spec for each in self._replicas if each.spec.model == model), None)
+        spec = replace(like, folder=folder, version=version) if like else ReplicaSpec("", model, folder, 1, (), version)
+        added = [self._add(spec) for _ in range(count)]
+        self._fit()
+        try:
+            await self._wait_for(added)
+        except BaseException:
+            for each in added:
+                self._drain(each)
+            raise
+
+    def show(self, model: str, versions: Collection[str]) -> None:
+        """Let requests go to the replicas of these versions, from the next request on."""
+        self._shown[model] = frozenset(versions)
+        self._note_change()
+
+    def retire(self, model: str, version: str) -> None:
+        """Drain all replicas of a version."""
+        for each in self._staying(model):
+            if each.spec.version == version:
+                self._drain(each)
+        self._fit()
+
+    def _new(self, spec: ReplicaSpec) -> Replica:
+        return Replica(spec, self._logs_dir / f"{spec.name}.log")
+
+    def _add(self, like: ReplicaSpec) -> Replica:
+        taken = {each.spec.name for each in self._replicas}
+        name = next(name for i in range(len(taken) + 1) if (name := f"{like.model}-{i}") not in taken)
+        replica = self._new(replace(like, name=name))
+        self._replicas.append(replica)
+        self._look_after(replica)
+        return replica
+
+    def _look_after(self, replica: Replica) -> None:
+        if self._session is None:
+            raise ServiceError("the fleet does not run")
+        launch = launcher(self._session, self._python)
+        supervisor = Supervisor(replica, launch, self._session, self._note_change, self._metrics)
+        self._supervisors[replica.spec.name] = supervisor
+
+    def _drain(self, replica: Replica) -> None:
+        if self._session is None:
+            return  # everything has been stopped
+        replica.is_draining, replica.state = True, "draining"
+        self._note_change()
+        logger.info("replica %s drains", replica.spec.name)
+        task = asyncio.create_task(self._drained(replica))
+        self._draining.add(task)
+        task.add_done_callback(self._draining.discard)
+
+    async def _drained(self, replica: Replica) -> None:
+        supervisor = self._supervisors[replica.spec.name]
+        await supervisor.drain(self.busy, self._sizing.drain_s)
+        del self._supervisors[replica.spec.name]
+        self._replicas.remove(replica)
+        self._note_change()
+
+    def _staying(self, model: str) -> list[Replica]:
+        return [each for each in self._replicas if each.spec.model == model and not each.is_draining]
+
+    def _note_change(self) -> None:
+        ready: dict[str, list[Endpoint]] = {}
+        doubtful: dict[str, list[Endpoint]] = {}  # they failed a probe: better than none at all
+        for each in self._replicas:
+            is_shown = each.spec.version in self._shown.get(each.spec.model, ())
+            if each.endpoint is not None and is_shown and not each.is_draining:
+                (ready if each.is_ready else doubtful).setdefault(each.spec.model, []).append(each.endpoint)
+        self._ready = {model: tuple(endpoints) for model, endpoints in {**doubtful, **ready}.items()}
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
 
-    async def _supervise(self, replica: _Replica) -> None:
-        while True:
-            self._set(replica, "restarting" if replica.restarts else "starting")
-            try:
-                await self._start(replica)
-                replica.was_ever_ready = True
-                self._set(replica, "ready")
-                logger.info("replica %s is ready: process %s, port %s", replica.spec.name, replica.pid, replica.port)
-                await self._watch(replica)
-            except _Ended as ended:
-                replica.last_exit = str(ended)
-            except (OSError, ValueError) as err:  # no memory, file handles or disk for one more process; it may pass
-                replica.last_exit = f"could not be started: {err}"
-            replica.endpoint = None
-            await self._end(replica, grace_s=0)
-            lived_s = time.time() - (replica.started_at or 0)
-            replica.young_deaths = 0 if lived_s > STEADY_AFTER_S else replica.young_deaths + 1
-            replica.restarts += 1
-            if self._metrics is not None:
-                self._metrics.restarts.labels(replica.spec.model).inc()
-            wait_s = pause_s(replica.young_deaths)
-            is_looping = is_crash_loop(replica.young_deaths, replica.was_ever_ready)
-            self._set(replica, "crash_loop" if is_looping else "restarting")
-            logger.warning("replica %s: %s; starting it again in %g s", replica.spec.name, replica.last_exit, wait_s)
-            await asyncio.sleep(wait_s)
-
-    async def _start(self, replica: _Replica) -> None:
-        """Start the process and wait until it listens. Raises `_Ended` if it never does."""
-        spec = replica.spec
-        ours, theirs = socket.socketpair()
-        replica.line = ours
-        ours.setblocking(False)
-        command = [self._python, "-m", "tulou.service.replica", "--folder", str(spec.folder), "--model", spec.model]
-        command += ["--name", spec.name, "--threads", str(spec.threads), "--parent-fd", "0"]
-        _rotate(replica.log)
-        replica.suspected.clear()
-        replica.started_at = time.time()
-        try:
-            with replica.log.open("ab") as log:
-                replica.process = await asyncio.create_subprocess_exec(
-                    *command,
-                    stdin=theirs.fileno(),
-                    stdout=log,
-                    stderr=log,
-                    env=os.environ | {"OMP_NUM_THREADS": str(spec.threads), "TOKENIZERS_PARALLELISM": "false"},
-                    start_new_session=True,  # Ctrl-C in the terminal is for us alone; we stop the fleet in order
-                )
-        finally:
-            theirs.close()
-        report = await self._report(replica, ours)
-        replica.port = report["port"]
-        replica.endpoint = Endpoint(spec.name, spec.model, f"http://127.0.0.1:{replica.port}", can_resume=True)
-
-    async def _report(self, replica: _Replica, line: socket.socket) -> dict[str, int]:
-        """What the replica says once it listens: `{"port": 41235, "pid": 77}`."""
-        loop = asyncio.get_running_loop()
-        received = b""
-        try:
-            async with asyncio.timeout(START_TIMEOUT_S):
-                while not received.endswith(b"\n"):
-                    chunk = await loop.sock_recv(line, 4096)
-                    if not chunk:
-                        raise _Ended(await _how_it_ended(replica))
-                    received += chunk
-        except TimeoutError:
-            raise _Ended(f"did not get ready within {START_TIMEOUT_S:g} s") from None
-        except ConnectionError:
-            raise _Ended(await _how_it_ended(replica)) from None
-        report: dict[str, int] = json.loads(received)
-        if "error" in report:
-            raise _Ended(str(report["error"]))
-        return report
-
-    async def _watch(self, replica: _Replica) -> None:
-        """Return never; raise `_Ended` when the process ends or hangs."""
-        if replica.process is None:
-            raise _Ended("was never started")
-        ended = asyncio.ensure_future(replica.process.wait())
-        probing = asyncio.ensure_future(self._probe(replica))
-        try:
-            await asyncio.wait({ended, probing}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in (ended, probing):
-                task.cancel()
-            await asyncio.gather(ended, probing, return_exceptions=True)
-        if replica.process.returncode is None:
-            raise _Ended(f"hung: {PROBES_FAILED} health checks in a row got no answer")
-        raise _Ended(await _how_it_ended(replica))
-
-    async def _probe(self, replica: _Replica) -> None:
-        """Return when health checks have failed so often that the replica must be taken for hung."""
-        failed = 0
-        while failed < PROBES_FAILED:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(replica.suspected.wait(), PROBE_EVERY_S)
-            was_suspected = replica.suspected.is_set()
-            replica.suspected.clear()
-            failed = 0 if await self._is_alive(replica) else failed + 1
-            if was_suspected:
-                await asyncio.sleep(0.1)  # many requests may suspect it at once
-
-    async def _is_alive(self, replica: _Replica) -> bool:
-        if self._session is None or replica.endpoint is None:
-            return False
-        try:
-            async with self._session.get(replica.endpoint.url + "/healthz") as response:
-                return response.status == 200
-        except (aiohttp.ClientError, TimeoutError):
-            return False
-
-    async def _end(self, replica: _Replica, grace_s: float = STOP_GRACE_S) -> None:
-        process, line = replica.process, replica.line
-        replica.endpoint = replica.port = replica.line = None
-        if process is not None and process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                process.send_signal(signal.SIGTERM if grace_s else signal.SIGKILL)
-            try:
-                await asyncio.wait_for(process.wait(), grace_s or None)
-            except TimeoutError:
-                logger.warning("replica %s did not stop within %g s and is killed", replica.spec.name, grace_s)
-                with contextlib.suppress(ProcessLookupError):
-                    process.kill()
-                await process.wait()
-        if line is not None:
-            line.close()
-        replica.state = "stopped"
+    def _fit(self) -> None:
+        """Share out the machine among the replicas that stay; those that run already keep the threads they have."""
+        if not self._sizing.cores:
+            return
+        staying = [each for each in self._replicas if not each.is_draining and _is_ours(each.spec)]
+        shares = plan_cpus(self._sizing.cores, len(staying), self._sizing.threads, self._sizing.pin)
+        for each, share in zip(staying, shares, strict=True):
+            if share == CpuShare(each.spec.threads, each.spec.cores):
+                continue
+            had_cores = each.spec.cores
+            each.spec = replace(each.spec, threads=share.threads, cores=share.cores)
+            if each.pid is not None and had_cores != share.cores:
+                pin(each.pid, share.cores)
 
 
-class _Ended(Exception):  # noqa: N818 -- how a replica came to its end, in words
-    pass
+def _is_ours(spec: ReplicaSpec) -> bool:
+    """Whether it is a process that we start."""
+    return spec.server is None or not spec.server.url
 
 
-async def _how_it_ended(replica: _Replica) -> str:
-    if replica.process is None:
-        return "was never started"
-    code = await replica.process.wait()
-    if code < 0:
-        return f"was killed by signal {signal.Signals(-code).name}"
-    last = _last_line(replica.log)
-    return f"ended with exit code {code}" + (f": {last}" if last else "")
-
-
-def _last_line(log: Path) -> str:
-    try:
-        with log.open("rb") as file:
-            file.seek(max(0, log.stat().st_size - 4096))
-            lines = file.read().decode(errors="replace").strip().splitlines()
-    except OSError:
-        return ""
-    return lines[-1].strip() if lines else ""
-
-
-def _rotate(log: Path) -> None:
-    if log.exists() and log.stat().st_size > MAX_LOG_BYTES:
-        log.replace(log.with_suffix(".log.1"))
-
-
-def _status_of(replica: _Replica) -> ReplicaStatus:
-    rss_bytes, cpu_percent = 0, 0.0
-    if replica.pid is not None:
-        with contextlib.suppress(psutil.Error):
-            if replica.seen is None or replica.seen.pid != replica.pid:
-                replica.seen = psutil.Process(replica.pid)
-            rss_bytes, cpu_percent = replica.seen.memory_info().rss, replica.seen.cpu_percent()
-    return ReplicaStatus(
-        name=replica.spec.name,
-        model=replica.spec.model,
-        state=replica.state,
-        pid=replica.pid,
-        port=replica.port,
-        restarts=replica.restarts,
-        rss_bytes=rss_bytes,
-        cpu_percent=cpu_percent,
-        started_at=replica.started_at if replica.pid else None,
-        last_exit=replica.last_exit,
-    )
+def _costs_least_to_lose(replica: Replica) -> tuple[bool, int]:
+    """Those that are not ready first, then the youngest."""
+    return replica.is_ready, -int(replica.spec.name.rpartition("-")[2])

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from tulou.core.types import ModelManifest
@@ -23,6 +23,8 @@ class Endpoint:
     can_resume: bool = False  # whether it understands `begun` and goes on behind the words of another replica
     version: str = ""  # of the model, as registered
     weight: float = 1.0  # how much more it gets than a replica of weight 1
+    served_as: str = ""  # what a foreign server calls the model; empty: the same
+    authorization: str = field(default="", repr=False)  # header that a foreign server wants
 
     def __hash__(self) -> int:
         return hash(self.url)  # Python keeps a string's hash, and every request asks for this one several times
@@ -34,7 +36,7 @@ class ReplicaStatus:
 
     name: str
     model: str
-    state: str  # "starting", "ready", "restarting", "crash_loop", "stopped"
+    state: str  # "starting", "ready", "unready", "draining", "restarting", "crash_loop", "stopped"
     pid: int | None
     port: int | None
     restarts: int
@@ -42,6 +44,10 @@ class ReplicaStatus:
     cpu_percent: float  # of one core, since the last look
     started_at: float | None  # seconds since the epoch
     last_exit: str | None  # how it ended last time, in words
+    version: str = ""
+    ready_changed_at: float | None = None  # when it last became ready, or ceased to be
+    is_draining: bool = False
+    threads: int = 1
 
 
 class Pool(Protocol):

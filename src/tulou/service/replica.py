@@ -22,6 +22,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tulou.core.errors import ModelError, TulouError
 from tulou.core.types import ChatDelta
@@ -78,13 +79,31 @@ class EngineBackend:
         self._engine.close()
 
 
-def build_replica(backend: EngineBackend) -> Starlette:
+def build_replica(backend: EngineBackend) -> ASGIApp:
     async def healthz(_request: Request) -> Response:
         status = "broken" if backend.is_broken else "ok"  # the fleet starts another in place of a broken one
-        return JSONResponse({"status": status, "models": list(backend.models)}, 503 if backend.is_broken else 200)
+        body = {"status": status, "models": list(backend.models), "in_flight": counted.in_flight}
+        return JSONResponse(body, 503 if backend.is_broken else 200)
 
     routes = [Route(operation.path, _endpoint(operation, backend), methods=["POST"]) for operation in OPERATIONS]
-    return Starlette(routes=[*routes, Route("/healthz", healthz)])
+    counted = InFlight(Starlette(routes=[*routes, Route("/healthz", healthz)]))
+    return counted
+
+
+class InFlight:
+    """Counts the requests being answered, streams until their last byte; the fleet asks before it stops a replica."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self.in_flight = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        counts = int(scope["type"] == "http" and scope["method"] == "POST")
+        self.in_flight += counts
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self.in_flight -= counts
 
 
 def _endpoint(operation: Operation, backend: EngineBackend) -> Callable[[Request], Awaitable[Response]]:
@@ -96,6 +115,8 @@ def _endpoint(operation: Operation, backend: EngineBackend) -> Callable[[Request
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
+    if args.cores:
+        os.sched_setaffinity(0, {int(core) for core in args.cores.split(",")})  # before a library makes its threads
     logging.basicConfig(level=logging.INFO, format=f"%(asctime)s {args.name or args.folder.name} %(message)s")
     parent = socket.socket(fileno=args.parent_fd) if args.parent_fd is not None else None
     if parent is not None:
@@ -154,6 +175,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0, help="0: any free one, told on standard output")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--cores", default="", help="numbers of the cores to stay on, with commas; any by default")
     parser.add_argument("--parent-fd", type=int, help="file descriptor of the line to the parent process")
     return parser
 

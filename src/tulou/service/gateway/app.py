@@ -6,7 +6,7 @@ whatever routes the applications bring (which are their own masters) are served 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -21,10 +21,14 @@ from tulou.service.gateway.switchboard import Switchboard
 
 
 def build_gateway(
-    settings: ServiceSettings, switchboard: Switchboard, keys: Keys, extra_routes: Sequence[BaseRoute] = ()
+    settings: ServiceSettings,
+    switchboard: Switchboard,
+    keys: Keys,
+    extra_routes: Sequence[BaseRoute] = (),
+    exposition: Callable[[], Awaitable[bytes]] | None = None,
 ) -> ASGIApp:
     """The ASGI application; its lifespan starts and stops the switchboard and its replicas."""
-    services = Services(settings, switchboard, keys)
+    services = Services(settings, switchboard, keys, exposition=exposition)
     cold = build_cold(services, extra_routes)
     operations = {operation.path: operation for operation in OPERATIONS}
 

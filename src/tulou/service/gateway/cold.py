@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, cast
@@ -23,6 +22,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from tulou.core.types import ModelManifest
 from tulou.service.gateway import refusals, wire
 from tulou.service.gateway.exchange import Services
+from tulou.service.gateway.exposition import note_states
 from tulou.service.gateway.operations import OPERATIONS, json_response
 from tulou.service.gateway.path import secret_in
 
@@ -60,6 +60,7 @@ class _Desk:
         self._settings = services.settings
         self._switchboard = services.switchboard
         self._keys = services.keys
+        self._exposition = services.exposition
         self._created = int(time.time())
 
     async def only_posted(self, request: Request) -> Response:
@@ -82,11 +83,10 @@ class _Desk:
         return json_response(self._card(name, manifest))
 
     async def show_metrics(self, _request: Request) -> Response:
+        if self._exposition is not None:
+            return Response(await self._exposition(), media_type=CONTENT_TYPE_LATEST)
         metrics = self._switchboard.metrics
-        states = Counter((replica.model, replica.state) for replica in self._switchboard.pool.status())
-        metrics.replicas.clear()
-        for (model, state), count in states.items():
-            metrics.replicas.labels(model, state).set(count)
+        note_states(metrics, self._switchboard.pool.status())
         return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
     async def healthz(self, _request: Request) -> Response:

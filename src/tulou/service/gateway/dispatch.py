@@ -21,7 +21,7 @@ from tulou.core.errors import ServiceError
 from tulou.service.gateway import answers, refusals
 from tulou.service.gateway.asking import explanation, worded
 from tulou.service.gateway.entry import Entry
-from tulou.service.gateway.peek import asked_of, going_on_behind
+from tulou.service.gateway.peek import asking_for_model, going_on_behind
 from tulou.service.gateway.policy.steering import Steering
 from tulou.service.gateway.upstream import Connection, OutOfTime, ReplicaLost, Upstream, Whole
 from tulou.service.pool import Endpoint, Pool
@@ -181,9 +181,8 @@ class Dispatch:
     async def _try(self, endpoint: Endpoint, ask: Ask) -> Whole | Connection:
         """One attempt at one replica. Raises `ReplicaLost` if it gives no answer that a client could be given."""
         entry = ask.entry
-        answered = await self._upstream.ask(
-            endpoint, ask.path, ask.body, entry.request_id, ask.is_streamed, ask.ends_at
-        )
+        body = asking_for_model(ask.body, endpoint.served_as) if endpoint.served_as else ask.body
+        answered = await self._upstream.ask(endpoint, ask.path, body, entry.request_id, ask.is_streamed, ask.ends_at)
         if isinstance(answered, Connection):
             return answered
         if answered.status < 300:
@@ -294,7 +293,7 @@ class Dispatch:
 def _in_place_of(ask: Ask, model: str) -> Ask:
     """The same question to another model; its own versions are not rolled out to those who asked for this one."""
     ask.entry.variant = f"fallback:{model}"
-    return replace(ask, model=model, body=asked_of(ask.body, model), versions=())
+    return replace(ask, model=model, body=asking_for_model(ask.body, model), versions=())
 
 
 def _going_on(ask: Ask, so_far: answers.Said, lost: Endpoint) -> Ask:

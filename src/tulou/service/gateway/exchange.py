@@ -10,7 +10,7 @@ import asyncio
 import itertools
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -142,3 +142,4 @@ class Services:
     switchboard: Switchboard
     keys: Keys
     patrol: Patrol = field(default_factory=Patrol)
+    exposition: Callable[[], Awaitable[bytes]] | None = None  # of several processes together; None: this one's metrics

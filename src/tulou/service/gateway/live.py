@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 WINDOW_S = 300.0
 MAX_REQUESTS = 20_000
@@ -66,6 +66,18 @@ class Live:
         completion_tokens: int = 0,
     ) -> None:
         self._seen.append(_Seen(self._now(), model, latency_ms, first_token_ms, status < 500, completion_tokens))
+
+    def seen(self) -> list[tuple[float, str, float, float | None, bool, int]]:
+        """The requests of the window, for another process to count in."""
+        return list(self._seen)
+
+    def with_those_of(self, others: Iterable[Iterable[Sequence[Any]]]) -> Live:
+        """Figures over these requests and those that other processes have seen."""
+        together = Live(self._window_s, self._now)
+        together._started_at = self._started_at
+        everything = [*self._seen, *(_Seen(*each) for other in others for each in other)]
+        together._seen = deque(sorted(everything, key=lambda each: each.at))
+        return together
 
     def figures(self, model: str | None = None) -> LiveFigures:
         """Of one model, or of all together."""

@@ -63,12 +63,12 @@ def asking_for_usage(body: bytes, peeked: Peeked) -> bytes:
     return msgspec.json.encode(_object.decode(body) | {"stream_options": {"include_usage": True}})
 
 
-def asked_of(body: bytes, model: str) -> bytes:
-    """The body, asking another model."""
-    return msgspec.json.encode(_object.decode(body) | {"model": model})
-
-
 def going_on_behind(body: bytes, words: str) -> bytes:
     """The body, asking for what follows `words`."""
     asked = _object.decode(body)
     return msgspec.json.encode(asked | {"begun": (asked.get("begun") or "") + words})
+
+
+def asking_for_model(body: bytes, model: str) -> bytes:
+    """The body, asking for a model by another name."""
+    return msgspec.json.encode(_object.decode(body) | {"model": model})

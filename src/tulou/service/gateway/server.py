@@ -72,6 +72,14 @@ def serve(app: ASGIApp, sock: socket.socket, on_started: Callable[[], Awaitable[
         runner.run(_serve(server, sock, on_started))
 
 
+async def until_signal() -> None:
+    """Return at the first Ctrl-C or SIGTERM."""
+    loop, came = asyncio.get_running_loop(), asyncio.Event()
+    for each in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(each, came.set)
+    await came.wait()
+
+
 async def _serve(server: _Server, sock: socket.socket, on_started: Callable[[], Awaitable[None]] | None) -> None:
     beside = asyncio.create_task(_when_started(server, on_started)) if on_started else None
     try:

@@ -74,9 +74,8 @@ class Connections:
         self, endpoint: Endpoint, path: str, body: bytes, request_id: str, is_streamed: bool, ends_at: float
     ) -> Whole | Connection:
         url = endpoint.url
-        request = b"%b%b\r\ncontent-length: %d\r\n\r\n%b" % (
-            self._heads.get((url, path)) or self._head(url, path), request_id.encode(), len(body), body,
-        )  # fmt: skip
+        head = self._heads.get((url + endpoint.authorization, path)) or self._head(endpoint, path)
+        request = b"%b%b\r\ncontent-length: %d\r\n\r\n%b" % (head, request_id.encode(), len(body), body)
         while kept := self._kept.get(url):
             connection = kept.pop()
             if connection.is_open:
@@ -121,16 +120,17 @@ class Connections:
             raise ReplicaLost(f"{url} does not accept connections: {err or 'it took too long'}") from err
         return made[1]
 
-    def _head(self, url: str, path: str) -> bytes:
+    def _head(self, endpoint: Endpoint, path: str) -> bytes:
         """What every request to `path` of this server begins with, up to the value of `x-request-id`."""
-        parts = urlsplit(url)
+        parts = urlsplit(endpoint.url)
+        authorization = f"authorization: {endpoint.authorization}\r\n" if endpoint.authorization else ""
         head = (
             f"POST {parts.path.rstrip('/')}{path} HTTP/1.1\r\nhost: {parts.netloc}\r\n"
-            f"content-type: application/json\r\n{self._more_headers}x-request-id: "
+            f"content-type: application/json\r\n{authorization}{self._more_headers}x-request-id: "
         ).encode()
         if len(self._heads) > 10_000:  # replicas that were started again have other addresses
             self._heads.clear()
-        self._heads[url, path] = head
+        self._heads[endpoint.url + endpoint.authorization, path] = head
         return head
 
     async def _tick(self) -> None:

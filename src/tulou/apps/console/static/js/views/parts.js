@@ -9,7 +9,7 @@ export function panel(spec, title, aside, ...children) {
 
 export const empty = (key) => h("p.empty", t(key));
 
-const REPLICA_TONES = { ready: "moss", starting: "ochre", restarting: "ochre", draining: "ochre", crash_loop: "brick", stopped: "" };
+const REPLICA_TONES = { ready: "moss", starting: "ochre", restarting: "ochre", draining: "ochre", unready: "ochre", crash_loop: "brick", stopped: "" };
 
 export function replicaState(replica) {
   return h("span.state", h(`span.dot.${REPLICA_TONES[replica.state] || "off"}`), t(`replica.${replica.state}`));
