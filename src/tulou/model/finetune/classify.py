@@ -1,8 +1,8 @@
 """Fine-tune an encoder to name the label of a text: pooling, one linear layer, everything trained or LoRA.
 
 With 8 epochs and batches of 64 the recipe gave 93.8 % on BANKING77 with MiniLM: AdamW, a head that learns five times
-faster than the body, 10 % warm-up then linear decay, label smoothing 0.1, batches of like length, bf16. The epoch that
-does best on the validation rows is kept.
+faster than the body, 10 % warm-up then linear decay, label smoothing 0.1, batches of like length, bf16. The epoch with
+the lowest validation loss is kept: a few hundred rows tell accuracies apart to a point or so, their loss much finer.
 """
 
 from __future__ import annotations
@@ -198,7 +198,7 @@ def _batch(chosen: Sequence[Example]) -> Batch:
 
 
 def _accuracy(learner: Labeller, examples: Sequence[Example], team: Team) -> Validation:
-    """Share of `examples` whose likeliest label is the right one; the best is the most accurate."""
+    """Share of `examples` whose likeliest label is the right one; the best has the lowest loss."""
     import torch
 
     from tulou.model.loop import Validation
@@ -216,7 +216,5 @@ def _accuracy(learner: Labeller, examples: Sequence[Example], team: Team) -> Val
             surprise += float(torch.nn.functional.cross_entropy(logits[is_known], labels[is_known], reduction="sum"))
             rows += len(bucket)
     right, surprise, rows = team.sum(right, surprise, rows)
-    accuracy = right / rows
-    return Validation(
-        accuracy, accuracy, {"validation_accuracy": accuracy, "validation_loss": round(surprise / rows, 5)}
-    )
+    accuracy, loss = right / rows, surprise / rows
+    return Validation(-loss, accuracy, {"validation_accuracy": accuracy, "validation_loss": round(loss, 5)})
