@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 
 from tulou.cli import bench as _bench
+from tulou.cli import bench_models as _bench_models
 from tulou.cli import models as _models
 from tulou.cli import plan as _plan
 from tulou.cli import project as _project
@@ -21,7 +22,7 @@ __all__ = ["app", "main"]
 
 INTERRUPTED = 130  # what Typer makes of Ctrl-C, without a word
 
-_VERBS = (_project, _plan, _service, _models, _bench)
+_VERBS = (_project, _plan, _service, _models, _bench, _bench_models)
 
 
 def main() -> None:
