@@ -24,6 +24,7 @@ from tulou.core.errors import ModelError
 from tulou.core.progress import Bar, Progress, Silent
 from tulou.model.batches import Batch, Steps
 from tulou.model.checkpoint import Checkpoint, alone_in, learnt, restore, write_tensors
+from tulou.model.heap import kept_heap
 from tulou.model.team import ALONE, Team, whole
 from tulou.model.training import WARM_UP, Optimizers, autocast, pick_device, warm_up_then_linear
 
@@ -132,7 +133,7 @@ def train(
     which the loss stops being a number, `DiskFullError` where a checkpoint has no room, `BusyError` where another
     training is at work in `scratch`.
     """
-    with alone_in(scratch / f"worker-{team.rank}"):
+    with alone_in(scratch / f"worker-{team.rank}"), kept_heap():
         device = pick_device()
         learner = build().to(device)
         if plan.recomputes:
