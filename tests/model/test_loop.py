@@ -136,6 +136,17 @@ def test_the_best_weights_are_kept_and_training_stops_when_nothing_gets_better(t
     assert again.course.step == 12, "what has stopped stays stopped"
 
 
+def test_among_weights_that_cannot_be_told_apart_the_later_are_kept(tmp_path: Path) -> None:
+    scores = iter([1.0, 3.0, 2.9, 2.4, 2.4, 2.4])
+    outcome = run(tmp_path, validate=lambda _: Validation(next(scores), 0.0, margin=0.5), validate_every=3, patience=2)
+    assert (outcome.course.best_step, outcome.course.best_score) == (9, 3.0)
+    assert outcome.course.step == 12, "two validations without a better one"
+
+
+def test_the_margin_of_a_share_is_one_standard_error() -> None:
+    assert Validation.of_share(0.9, 100, {}).margin == pytest.approx(0.03)
+
+
 def test_the_weights_it_began_with_may_be_the_best(tmp_path: Path) -> None:
     scores = iter([5.0, 1.0, 1.0])
     outcome = run(tmp_path, validate=lambda _: Validation(next(scores), 0.0), validate_every=10, validates_first=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 
 from tulou.cli import bench as _bench
+from tulou.cli import bench_models as _bench_models
 from tulou.cli import bench_service as _bench_service
 from tulou.cli import models as _models
 from tulou.cli import plan as _plan
@@ -23,7 +24,7 @@ __all__ = ["app", "main"]
 
 INTERRUPTED = 130  # what Typer makes of Ctrl-C, without a word
 
-_VERBS = (_project, _plan, _service, _models, _rollout, _bench, _bench_service)
+_VERBS = (_project, _plan, _service, _models, _rollout, _bench, _bench_models, _bench_service)
 
 
 def main() -> None:

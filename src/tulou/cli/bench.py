@@ -1,11 +1,11 @@
-"""Verbs that measure: bench clean, search, compress, train. What they print is what `docs/benchmarks.md` quotes."""
+"""Verbs that measure: bench clean and search. What they print is what `docs/benchmarks.md` quotes."""
 
 from __future__ import annotations
 
 import contextlib
 import signal
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,7 +17,7 @@ from tulou.cli.progress import Terminal
 from tulou.core.errors import TulouError
 from tulou.core.progress import Progress, Silent
 
-bench = typer.Typer(help="Measure this machine: clean, search, compress, train, gateway.", no_args_is_help=True)
+bench = typer.Typer(help="Measure this machine: clean, search, compress, train, generate, gateway, balance.", no_args_is_help=True)
 app.add_typer(bench, name="bench")
 
 KeepOption = Annotated[
@@ -85,71 +85,6 @@ def search(
         stdout.print_json(data=figures, default=str)
 
 
-@bench.command()
-def compress(
-    data: Annotated[
-        Path | None,
-        typer.Option("--data", help="Folder with train.csv and test.csv: measure accuracy, too.", show_default="none"),
-    ] = None,
-    epochs: Annotated[int, typer.Option(min=1, help="With --data: of the fine-tune.")] = 8,
-    rows: Annotated[int | None, typer.Option(min=100, help="With --data: training rows.", show_default="all")] = None,
-    layers: Annotated[int, typer.Option(min=2, help="Of the random encoder.")] = 12,
-    seed: Annotated[int, typer.Option(help="Equal seeds give equal models.")] = 0,
-    keep: KeepOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Compress a BERT-base-sized encoder and, with --data, a real classifier: size, latency, accuracy."""
-    from tulou.bench.compress import bench_compress
-
-    figures = measured(
-        keep,
-        as_json,
-        lambda folder, progress: bench_compress(
-            folder, progress, data=data, epochs=epochs, rows=rows, layers=layers, seed=seed
-        ),
-    )
-    if as_json:
-        emit(figures)
-    else:
-        _show_compress(figures)
-
-
-@bench.command()
-def train(
-    data: Annotated[
-        Path | None,
-        typer.Option(
-            "--data", help="Folder with train.csv and test.csv to fine-tune on.", show_default="made-up texts"
-        ),
-    ] = None,
-    seeds: Annotated[
-        int, typer.Option(min=0, help="With --data: whole fine-tunes whose accuracy is tested; minutes each.")
-    ] = 0,
-    base: Annotated[str, typer.Option(help="Encoder to fine-tune.")] = "minilm",
-    batch: Annotated[int, typer.Option(min=1, help="Rows that a step of our fine-tune learns from.")] = 64,
-    epochs: Annotated[int, typer.Option(min=1, help="With --seeds: of each fine-tune.")] = 8,
-    steps: Annotated[int, typer.Option(min=1, help="Timed steps of each loop in each of three turns.")] = 24,
-    keep: KeepOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Fine-tune and pretrain beside plain torch loops: speed and, with --data and --seeds, accuracy."""
-    if seeds and data is None:
-        raise typer.BadParameter("--seeds needs --data, a folder with train.csv and test.csv")
-    from tulou.bench.train import bench_train
-
-    figures = measured(
-        keep,
-        as_json,
-        lambda folder, progress: bench_train(
-            folder, progress, data=data, seeds=seeds, base=base, batch_size=batch, epochs=epochs, steps=steps
-        ),
-    )
-    if as_json:
-        emit(figures)
-    else:
-        _show_train(figures)
-
-
 def measured(keep: Path | None, as_json: bool, measure: Callable[[Path, Progress], dict[str, Any]]) -> dict[str, Any]:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # like Ctrl-C, or the processes we watch would outlive us
     with _folder(keep) as folder:
@@ -215,11 +150,11 @@ def _show_quality(qualities: Mapping[str, Mapping[str, Any]]) -> None:
     for at, bucket in enumerate(next(iter(qualities.values()))["near_duplicates"]["by_similarity"]):
         each = [quality["near_duplicates"]["by_similarity"][at] for quality in qualities.values()]
         title = f"  merged of {bucket['pairs']} pairs from {bucket['from']:.2f} on"
-        rows.add_row(title, *(_percent(one["merged"] / one["pairs"]) for one in each))
+        rows.add_row(title, *(percent(one["merged"] / one["pairs"]) for one in each))
     for kind, found in next(iter(qualities.values()))["repaired"].items():
         for sort in found["by_sort"]:
             each = [quality["repaired"][kind]["by_sort"].get(sort, {}) for quality in qualities.values()]
-            rows.add_row(f"  {kind} {sort}", *(_percent(one.get("share")) for one in each))
+            rows.add_row(f"  {kind} {sort}", *(percent(one.get("share")) for one in each))
     stdout.print(rows)
 
 
@@ -243,37 +178,37 @@ def _show_sensitive(kinds: Mapping[str, Mapping[str, Any]]) -> None:
 def _recall_and_precision(found: Mapping[str, Any]) -> str:
     if not found.get("has_rule"):
         return "no rule"
-    return f"{_percent(found['recall'])} / {_percent(found['precision'])}"
+    return f"{percent(found['recall'])} / {percent(found['precision'])}"
 
 
 def _sum(kinds: Mapping[str, Mapping[str, Any]], key: str) -> int:
     return sum(found[key] for found in kinds.values())
 
 
-def _percent(share: float | None) -> str:
+def percent(share: float | None) -> str:
     return "-" if share is None else f"{share:.2%}"
 
 
 def _spelled(quality: Mapping[str, Any], key: str) -> str:
-    return _percent(quality["spelling"][key] if quality["spelling"] else None)
+    return percent(quality["spelling"][key] if quality["spelling"] else None)
 
 
 _QUALITY: tuple[tuple[str, Callable[[Mapping[str, Any]], str]], ...] = (
-    ("near copies found, at 0.8 and above", lambda q: _percent(q["near_duplicates"]["recall"])),
-    ("documents wrongly merged", lambda q: _percent(q["lost"]["merged_share"])),
+    ("near copies found, at 0.8 and above", lambda q: percent(q["near_duplicates"]["recall"])),
+    ("documents wrongly merged", lambda q: percent(q["lost"]["merged_share"])),
     ("  less than 0.7 alike", lambda q: f"{q['lost']['merged_far']:,}"),
-    ("good documents lost", lambda q: _percent(q["lost"]["share"])),
-    ("exact copies found", lambda q: _percent(q["exact_duplicates"]["same"]["recall"])),
-    ("exact copies found under dirt", lambda q: _percent(q["exact_duplicates"]["disguised"]["recall"])),
-    ("junk dropped: too short", lambda q: _percent(q["junk"].get("too_short", {}).get("dropped"))),
-    ("junk dropped: symbols", lambda q: _percent(q["junk"].get("symbols", {}).get("dropped"))),
-    ("junk dropped: repeated", lambda q: _percent(q["junk"].get("repeated", {}).get("dropped"))),
+    ("good documents lost", lambda q: percent(q["lost"]["share"])),
+    ("exact copies found", lambda q: percent(q["exact_duplicates"]["same"]["recall"])),
+    ("exact copies found under dirt", lambda q: percent(q["exact_duplicates"]["disguised"]["recall"])),
+    ("junk dropped: too short", lambda q: percent(q["junk"].get("too_short", {}).get("dropped"))),
+    ("junk dropped: symbols", lambda q: percent(q["junk"].get("symbols", {}).get("dropped"))),
+    ("junk dropped: repeated", lambda q: percent(q["junk"].get("repeated", {}).get("dropped"))),
     ("spelling: precision on changed words", lambda q: _spelled(q, "precision")),
     ("spelling: recall", lambda q: _spelled(q, "recall")),
-    ("mojibake restored exactly", lambda q: _percent(q["repaired"]["mojibake"]["share"])),
-    ("HTML removed exactly", lambda q: _percent(q["repaired"]["html"]["share"])),
-    ("full width restored exactly", lambda q: _percent(q["repaired"]["full_width"]["share"])),
-    ("invisible characters removed", lambda q: _percent(q["repaired"]["control"]["share"])),
+    ("mojibake restored exactly", lambda q: percent(q["repaired"]["mojibake"]["share"])),
+    ("HTML removed exactly", lambda q: percent(q["repaired"]["html"]["share"])),
+    ("full width restored exactly", lambda q: percent(q["repaired"]["full_width"]["share"])),
+    ("invisible characters removed", lambda q: percent(q["repaired"]["control"]["share"])),
 )
 
 
@@ -294,58 +229,3 @@ def _show_memory(figures: Mapping[str, Any]) -> None:
             f"(finished before: {', '.join(accident['cached_stages']) or 'nothing'}): the output is {same}",
             soft_wrap=True,
         )
-
-
-def _show_compress(figures: Mapping[str, Any]) -> None:
-    latency = figures["latency"]
-    title = f"BERT-base shape, {latency['layers']} layers, one thread, batch 1, {latency['tokens']} tokens"
-    rows = table("", ">size", ">smaller", ">latency", ">faster", ">cosine", title=title)
-    for row in latency["rows"]:
-        cosine = "" if row["cosine"] is None else f"{row['cosine']:.4f}"
-        rows.add_row(row["name"], *_size_and_speed(row), cosine)
-    stdout.print(rows)
-    if accuracy := figures["accuracy"]:
-        title = f"\n{accuracy['base']}, {accuracy['rows']['train']:,} rows, {accuracy['epochs']} epochs"
-        rows = table("", ">size", ">smaller", ">latency", ">faster", ">accuracy", ">loss", title=title)
-        for row in accuracy["table"]:
-            rows.add_row(row["name"], *_size_and_speed(row), _percent(row["accuracy"]), _percent(row["loss"]))
-        stdout.print(rows)
-        stdout.print(accuracy["reason"], soft_wrap=True)
-
-
-def _size_and_speed(row: Mapping[str, Any]) -> tuple[str, str, str, str]:
-    return (
-        human_bytes(row["size_bytes"]),
-        f"{row['size_ratio']:.1f}x",
-        f"{row['latency_ms_p50']:.2f} ms",
-        f"{row['speed_ratio']:.1f}x",
-    )
-
-
-def _show_train(figures: Mapping[str, Any]) -> None:
-    tuned, pretrained = figures["finetune"], figures["pretrain"]
-    rows = f"{tuned['labels']} labels, {tuned['tokens_a_row']:.0f} tokens a row ({tuned['data']})"
-    shape = f"batches of {pretrained['batch']} x {pretrained['row_tokens']} tokens"
-    _show_paces(f"Fine-tune {tuned['base']}: {rows}", "samples", tuned["table"])
-    _show_paces(f"\nPretrain {pretrained['parameters'] / 1e6:.1f}M parameters: {shape}", "tokens", pretrained["table"])
-    stdout.print(
-        f"median of three turns of {tuned['steps']} steps; ratio: how many times that pace tulou has", style="dim"
-    )
-    if accuracy := figures["accuracy"]:
-        stdout.print(f"\nTest accuracy: {accuracy['rows']['train']:,} rows, {accuracy['epochs']} epochs")
-        seeds = table("seed", ">fp32", ">int8", ">training")
-        for run in accuracy["seeds"]:
-            taken = human_seconds(run["train_seconds"])
-            seeds.add_row(str(run["seed"]), _percent(run["fp32"]), _percent(run["int8"]), taken)
-        for name in ("mean", "spread"):
-            seeds.add_row(name, _percent(accuracy[name]["fp32"]), _percent(accuracy[name]["int8"]), "")
-        stdout.print(seeds)
-
-
-def _show_paces(title: str, unit: str, paces: Sequence[Mapping[str, Any]]) -> None:
-    stdout.print(title, soft_wrap=True)
-    rows = table("", f">{unit}/s", ">slowest", ">fastest", ">ratio")
-    for row in paces:
-        shown = (f"{pace:,.0f}" for pace in (row[f"{unit}_s"], min(row["turns"]), max(row["turns"])))
-        rows.add_row(row["name"], *shown, f"{row['ratio']:.2f}x")
-    stdout.print(rows)

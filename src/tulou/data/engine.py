@@ -23,6 +23,7 @@ from typing import Any, Protocol, Self, TypeVar
 
 from tulou.core.errors import DataError, SettingsError
 from tulou.core.extras import load_extra
+from tulou.core.ray_cluster import LOCAL, connect
 
 J = TypeVar("J")
 R = TypeVar("R")
@@ -136,34 +137,48 @@ class RayCluster:
         todo = list(jobs)
         if not todo:
             return
-        ray = self._started()
-        data = load_extra("ray.data", "ray", "the Ray engine")
-        context = data.DataContext.get_current()
-        context.execution_options.preserve_order = True
-        context.enable_progress_bars = False
+        ray, is_new = connect(self.address, self.workers or os.cpu_count() or 1, "the Ray engine", DataError)
+        self._is_ours |= is_new
+        load_extra("ray.data", "ray", "the Ray engine")
+        results = _drive(work, todo) if self.address == LOCAL else _driven(ray, work, todo)
+        for result in results:
+            yield pickle.loads(result)  # noqa: S301  # our own workers wrote it
 
-        jobs_at = ray.put(todo)
 
-        def call(row: dict[str, Any]) -> dict[str, Any]:
-            return {"result": pickle.dumps(work(ray.get(jobs_at)[row["place"]]))}
+def _driven(ray: Any, work: Callable[[J], R], jobs: list[J]) -> Iterator[bytes]:
+    """The same from outside of the cluster: an actor inside drives, and is asked for one result after another."""
+    driver = ray.remote(num_cpus=0)(_Driver).remote(work, jobs)
+    try:
+        while (result := ray.get(driver.next.remote())) is not None:
+            yield result
+    finally:
+        ray.kill(driver)
 
-        places = data.from_items([{"place": place} for place in range(len(todo))], override_num_blocks=len(todo))
-        for row in places.map(call).iter_rows():
-            yield pickle.loads(row["result"])  # noqa: S301  # our own workers wrote it
 
-    def _started(self) -> Any:
-        ray = load_extra("ray", "ray", "the Ray engine")
-        if not ray.is_initialized():
-            address = None if self.address == "local" else f"ray://{self.address}"
-            options: dict[str, Any] = {"log_to_driver": False, "configure_logging": False}
-            if address is None:
-                options |= {"include_dashboard": False, "num_cpus": self.workers or os.cpu_count()}
-            try:
-                ray.init(address, **options)
-            except (ConnectionError, TimeoutError) as err:
-                raise DataError(f"no Ray cluster answers at {address}: {err}") from err
-            self._is_ours = True
-        return ray
+class _Driver:
+    def __init__(self, work: Callable[[J], R], jobs: list[J]) -> None:
+        self._results = _drive(work, jobs)
+
+    def next(self) -> bytes | None:
+        return next(self._results, None)
+
+
+def _drive(work: Callable[[J], R], jobs: list[J]) -> Iterator[bytes]:
+    """In the cluster: hand out the jobs with Ray Data, and give every result, pickled, in their order."""
+    import ray
+    from ray import data
+
+    context = data.DataContext.get_current()
+    context.execution_options.preserve_order = True
+    context.enable_progress_bars = False
+    jobs_at = ray.put(jobs)
+
+    def call(row: dict[str, Any]) -> dict[str, Any]:
+        return {"result": pickle.dumps(work(ray.get(jobs_at)[row["place"]]))}
+
+    places = data.from_items([{"place": place} for place in range(len(jobs))], override_num_blocks=len(jobs))
+    for row in places.map(call).iter_rows():
+        yield row["result"]
 
 
 def start_fork_server() -> None:

@@ -18,6 +18,7 @@ from tulou.core import errors
 from tulou.core.errors import ModelError, TulouError
 from tulou.core.extras import load_extra
 from tulou.core.progress import Bar, Progress
+from tulou.core.ray_cluster import connect
 from tulou.core.settings import ModelSettings
 from tulou.core.stage import read_json, write_json
 
@@ -81,18 +82,10 @@ class RayTeam:
 
     @contextmanager
     def _cluster(self) -> Iterator[Any]:
-        ray = load_extra("ray", "ray", "training on several machines")
+        ray, is_ours = connect(
+            self.address, max(os.cpu_count() or 1, self.workers), "training on several machines", ModelError
+        )
         load_extra("ray.train.torch", "ray", "training on several machines")
-        is_ours = not ray.is_initialized()
-        if is_ours:
-            address = None if self.address == "local" else f"ray://{self.address}"
-            options: dict[str, Any] = {"log_to_driver": False, "configure_logging": False}
-            if address is None:
-                options |= {"include_dashboard": False, "num_cpus": max(os.cpu_count() or 1, self.workers)}
-            try:
-                ray.init(address, **options)
-            except (ConnectionError, TimeoutError) as err:
-                raise ModelError(f"no Ray cluster answers at {address}: {err}") from err
         try:
             yield ray
         finally:

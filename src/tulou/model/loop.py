@@ -24,6 +24,7 @@ from tulou.core.errors import ModelError
 from tulou.core.progress import Bar, Progress, Silent
 from tulou.model.batches import Batch, Steps
 from tulou.model.checkpoint import Checkpoint, alone_in, learnt, restore, write_tensors
+from tulou.model.heap import kept_heap
 from tulou.model.team import ALONE, Team, whole
 from tulou.model.training import WARM_UP, Optimizers, autocast, pick_device, warm_up_then_linear
 
@@ -41,11 +42,21 @@ NAMES_SHOWN = 8
 
 @dataclass(frozen=True)
 class Validation:
-    """How good the model is on rows it does not learn from; the highest `score` is the best."""
+    """How good the model is on rows it does not learn from; the highest `score` is the best.
+
+    Scores within `margin` of the best cannot be told from it, and then the later weights are kept: the learning rate
+    falls to the end, so late steps are the finest.
+    """
 
     score: float
     value: float  # what is shown, such as an accuracy or a loss
     facts: Mapping[str, float] = field(default_factory=dict)
+    margin: float = 0.0
+
+    @classmethod
+    def of_share(cls, share: float, rows: float, facts: Mapping[str, float]) -> Validation:
+        """A share of `rows` that came out right; its margin is one standard error."""
+        return cls(share, share, facts, math.sqrt(share * (1 - share) / rows))
 
 
 @dataclass(frozen=True)
@@ -70,8 +81,8 @@ class Course:
     tokens: int = 0
     seconds: float = 0.0
     points: list[Point] = field(default_factory=list)
-    best_step: int | None = None
-    best_score: float | None = None
+    best_step: int | None = None  # whose weights are kept
+    best_score: float | None = None  # the highest of all
     stale: int = 0  # validations since the best one
     stopped_early: bool = False
     loss_sum: float = 0.0  # since the last point
@@ -122,7 +133,7 @@ def train(
     which the loss stops being a number, `DiskFullError` where a checkpoint has no room, `BusyError` where another
     training is at work in `scratch`.
     """
-    with alone_in(scratch / f"worker-{team.rank}"):
+    with alone_in(scratch / f"worker-{team.rank}"), kept_heap():
         device = pick_device()
         learner = build().to(device)
         if plan.recomputes:
@@ -248,12 +259,15 @@ class _Run:
         self.learner.eval()
         found = self.validate(self.learner)
         self.wrapped.train()
-        if course.best_score is None or found.score > course.best_score:
-            course.best_step, course.best_score, course.stale = course.step, found.score, 0
-            self._keep()
+        best = course.best_score
+        if best is None or found.score > best:
+            course.best_score, course.stale = found.score, 0
         else:
             course.stale += 1
             course.stopped_early = 0 < self.plan.patience <= course.stale
+        if best is None or found.score > best - found.margin:
+            course.best_step = course.step
+            self._keep()
         return {"validation": round(found.value, 6), **found.facts}
 
     def _point(self, speed: float, measured: Mapping[str, float]) -> Point:

@@ -118,7 +118,7 @@ def recover(
 
     def validate(pupil: Pupil) -> Validation:
         accuracy = accuracy_on(pupil.model, validation)
-        return Validation(accuracy, accuracy)
+        return Validation.of_share(accuracy, len(validation.labels), {})
 
     def report(point: Mapping[str, float]) -> None:
         if bar and "validation" in point:
