@@ -53,7 +53,7 @@ class Gateway:
 @contextlib.asynccontextmanager
 async def gateway(folder: Path, *replicas: RawReplica, **settings: Any) -> AsyncIterator[Gateway]:
     """A gateway on a port of its own, before these replicas."""
-    service = ServiceSettings(first_byte_s=0.4, idle_s=0.4, timeout_s=5, **settings)
+    service = ServiceSettings(first_byte_s=1, idle_s=1, timeout_s=8, **settings)
     endpoints = [Endpoint(f"m-{i}", "m", replica.url) for i, replica in enumerate(replicas)]
     state = open_state("sqlite:///state.db", folder)
     keys = Keys(state)

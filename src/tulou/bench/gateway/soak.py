@@ -16,7 +16,7 @@ from tulou.bench.gateway.contest import upstreams
 from tulou.bench.gateway.load import drive
 from tulou.bench.gateway.processes import Server, require_two_cores, running
 from tulou.bench.gateway.programs import tulou_gateway
-from tulou.bench.gateway.streams import STREAMS, stream_through
+from tulou.bench.gateway.streams import stream_through
 from tulou.core.progress import Progress
 
 POINTS = 10
@@ -40,7 +40,14 @@ def bench_soak(folder: Path, requests: int, progress: Progress) -> dict[str, Any
                 whole, rate = whole + pace.requests, pace.requests_per_s
                 wanted_streams = round(requests * STREAM_SHARE * point / POINTS) - streams
                 seen = asyncio.run(
-                    stream_through(server, wanted_streams, STREAMS, CHUNKS, every_ms=0, cancelled_share=CANCELLED_SHARE)
+                    stream_through(
+                        server,
+                        wanted_streams,
+                        chunks=CHUNKS,
+                        every_ms=0,
+                        cancelled_share=CANCELLED_SHARE,
+                        seed=point,
+                    )
                 )
                 streams += wanted_streams
                 cancelled += seen.cancelled

@@ -57,11 +57,11 @@ class Streamed:
 
 async def stream_through(
     server: Server, streams: int, clients: int = STREAMS, chunks: int = CHUNKS, every_ms: int = EVERY_MS,
-    cancelled_share: float = 0.0,
+    cancelled_share: float = 0.0, seed: int = 0,
 ) -> Streamed:  # fmt: skip
     """`streams` streams by so many clients at once; some are left after their first chunk, as the share says."""
     left = iter(range(streams))
-    rng = random.Random(0)
+    rng = random.Random(seed)
     firsts: list[float] = []
     broken = cancelled = seen = 0
 

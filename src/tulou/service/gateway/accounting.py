@@ -36,15 +36,20 @@ Row = tuple[Any, ...]
 
 
 def _insert(db: sa.Connection, rows: list[Row]) -> None:
-    """Insert in one statement: the interpreter is held only while its values are bound, and not for every row.
+    """Insert many rows in one statement: the interpreter is held only while values are bound, and not for every row.
 
-    Row by row, this thread and the event loop would hand the interpreter to each other ten thousand times a second.
+    Row by row, this thread and the event loop would hand the interpreter to each other ten thousand times a second. The
+    rest goes row by row all the same, since SQLite keeps every statement it has seen: a large one takes 200 KB.
     """
     mark = "?" if db.dialect.paramstyle == "qmark" else "%s"
     values = f"({', '.join([mark] * len(requests.columns))})"
-    columns = ", ".join(requests.columns.keys())
-    statement = f"INSERT INTO {requests.name} ({columns}) VALUES {', '.join([values] * len(rows))}"  # noqa: S608
-    db.exec_driver_sql(statement, tuple(value for row in rows for value in row))
+    insert = f"INSERT INTO {requests.name} ({', '.join(requests.columns.keys())}) VALUES "  # noqa: S608
+    many = insert + ", ".join([values] * ROWS_AT_ONCE)
+    whole = len(rows) - len(rows) % ROWS_AT_ONCE
+    for start in range(0, whole, ROWS_AT_ONCE):
+        db.exec_driver_sql(many, tuple(value for row in rows[start : start + ROWS_AT_ONCE] for value in row))
+    if rest := rows[whole:]:
+        db.exec_driver_sql(insert + values, rest)
 
 
 class _Series:
@@ -132,8 +137,7 @@ class Accountant:
             return rows
         try:
             with self._state.begin() as db:
-                for start in range(0, len(rows), ROWS_AT_ONCE):
-                    _insert(db, rows[start : start + ROWS_AT_ONCE])
+                _insert(db, rows)
         except SQLAlchemyError as err:
             logger.warning("accounting: %d rows wait, the state database refuses them: %s", len(rows), err)
             return rows

@@ -142,10 +142,10 @@ class _Server(uvicorn.Server):
 
 
 def _calm_garbage_collection() -> None:
-    """What was loaded stays, so need not be looked at; a request leaves no cycles, so looking seldom is enough."""
+    """What was loaded stays, so need not be looked at; requests leave few circles, so looking seldom is enough."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(50_000, 20, 20)
+    gc.set_threshold(20_000, 5, 5)
 
 
 def _reason(settings: ServiceSettings, err: OSError) -> str:

@@ -236,8 +236,11 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
-        if self.is_complete or not self.is_busy:
-            return
+        if self.is_busy and not self.is_complete:
+            self._end_with_connection(exc)
+        del self._parser  # it knows this connection, too: as a circle, both would wait for the garbage collector
+
+    def _end_with_connection(self, exc: Exception | None) -> None:
         if self.status and not self._is_delimited():
             self.is_complete = True  # the end of the connection is the end of the answer
             self._wake()
