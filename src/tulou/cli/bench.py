@@ -17,7 +17,7 @@ from tulou.cli.progress import Terminal
 from tulou.core.errors import TulouError
 from tulou.core.progress import Progress, Silent
 
-bench = typer.Typer(help="Measure this machine: clean, search, compress, train, generate, gateway, balance.", no_args_is_help=True)
+bench = typer.Typer(help="Measure this machine: data, models, service.", no_args_is_help=True)
 app.add_typer(bench, name="bench")
 
 KeepOption = Annotated[
