@@ -18,6 +18,7 @@ SECTIONS: dict[str, type[settings.Section]] = {
     "[model.compress]": settings.CompressSettings,
     "[model.registry]": settings.RegistrySettings,
     "[service]": settings.ServiceSettings,
+    "[service.prices.MODEL]": settings.PriceSettings,
     "[rollout]": settings.RolloutSettings,
     "[apps.support]": settings.SupportSettings,
     "[apps.content]": settings.ContentSettings,

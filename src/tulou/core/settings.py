@@ -308,6 +308,13 @@ class ReplicaSettings(Section):
         return self
 
 
+class PriceSettings(Section):
+    """[service.prices.MODEL]: what a million tokens cost, in the currency of [budget]."""
+
+    prompt: float = Field(0.0, ge=0)
+    completion: float = Field(0.0, ge=0)
+
+
 class ServiceSettings(Section):
     listen: str = "127.0.0.1:8000"
     balance: Balance = "least_connections"
@@ -318,6 +325,16 @@ class ServiceSettings(Section):
     )  # for a replica to begin a stream or finish a whole answer; then another one
     idle_s: float = Field(30.0, gt=0)  # between two events of a stream; then another replica goes on
     max_body_bytes: int = Field(4 << 20, gt=0)
+    limits: str = "memory://"  # where keys' use is counted; redis://HOST:PORT/N where several gateways share it
+    prices: dict[str, PriceSettings] = {}  # by model
+    keep_requests_days: int = Field(30, ge=0)  # rows of single requests; 0: for ever. Sums by day always stay
+
+    @field_validator("limits")
+    @classmethod
+    def _counters_we_have(cls, value: str) -> str:
+        if value != "memory://" and not value.startswith(("redis://", "rediss://", "unix://")):
+            raise ValueError("choose memory://, redis://HOST:PORT/N, rediss://HOST:PORT/N or unix://SOCKET?db=N")
+        return value
 
     @field_validator("listen")
     @classmethod
@@ -433,6 +450,10 @@ class Settings(Section):
                 raise ValueError(f"model.{name}.source {model.source!r} is no [[data.source]]; there are: {have}")
             if model.task in ("classify", "embed") and model.source and sources[model.source].label is None:
                 raise ValueError(f"model.{name} learns from source {model.source!r}, which names no label column")
+        for name in self.service.prices:
+            if name not in self.models:
+                have = ", ".join(self.models) or "none"
+                raise ValueError(f"service.prices.{name} is the price of no model; there are: {have}")
         return self
 
     def without_effect(self) -> list[str]:

@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from tulou.core.settings import ServiceSettings
 from tulou.service.gateway.cold import build_cold
 from tulou.service.gateway.exchange import Exchange, Services
+from tulou.service.gateway.keyring import Keyring
 from tulou.service.gateway.keys import Keys
 from tulou.service.gateway.operations import OPERATIONS
 from tulou.service.gateway.path import walk
@@ -24,7 +25,7 @@ def build_gateway(
     settings: ServiceSettings, switchboard: Switchboard, keys: Keys, extra_routes: Sequence[BaseRoute] = ()
 ) -> ASGIApp:
     """The ASGI application; its lifespan starts and stops the switchboard and its replicas."""
-    services = Services(settings, switchboard, keys)
+    services = Services(settings, switchboard, Keyring(keys))
     cold = build_cold(services, extra_routes)
     operations = {operation.path: operation for operation in OPERATIONS}
 

@@ -26,7 +26,8 @@ from tulou.service.gateway.switchboard import Switchboard
 from tulou.service.gateway.upstream import Whole
 
 if TYPE_CHECKING:
-    from tulou.service.gateway.keys import Key, Keys
+    from tulou.service.gateway.keyring import Keyring
+    from tulou.service.gateway.keys import Key
 
 TICK_S = 0.1
 BODY_S = 30.0  # for a request's body to arrive
@@ -130,5 +131,5 @@ class Services:
 
     settings: ServiceSettings
     switchboard: Switchboard
-    keys: Keys
+    keys: Keyring
     patrol: Patrol = field(default_factory=Patrol)

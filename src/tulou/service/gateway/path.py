@@ -15,7 +15,6 @@ from tulou.service.gateway import refusals
 from tulou.service.gateway.dispatch import Ask
 from tulou.service.gateway.entry import CLIENT_GONE
 from tulou.service.gateway.exchange import Exchange
-from tulou.service.gateway.keys import Key
 from tulou.service.gateway.peek import asking_for_usage
 from tulou.service.gateway.peek import peek as peek_into
 from tulou.service.gateway.replies import send_refusal, send_stream, send_whole
@@ -26,24 +25,9 @@ Stage = Callable[[Exchange], Awaitable[None] | None]
 logger = logging.getLogger(__name__)
 
 
-def authenticate(exchange: Exchange) -> Awaitable[None] | None:
-    """Whose key it is, and whether it may ask models at all."""
-    secret = secret_in(exchange.header(b"authorization"))
-    is_known, key = exchange.services.keys.remembered(secret)
-    if not is_known:
-        return _look_up(exchange, secret)
-    _identify(exchange, secret, key)
-    return None
-
-
-async def _look_up(exchange: Exchange, secret: str) -> None:
-    """Waits for the database, once in a while for each key."""
-    _identify(exchange, secret, await asyncio.to_thread(exchange.services.keys.find, secret))
-
-
-def _identify(exchange: Exchange, secret: str, key: Key | None) -> None:
-    if key is None:
-        raise refusals.key_wrong(secret)
+async def authenticate(exchange: Exchange) -> None:
+    """Whose key it is, and whether it may ask models at all. Waits for the database once in a while for each key."""
+    key = await exchange.services.keys.valid(secret_in(exchange.header(b"authorization")))
     if not key.may_ask:
         raise refusals.role_forbids(key.role)
     exchange.key = key

@@ -82,6 +82,28 @@ def key_wrong(secret: str) -> ApiError:
     return ApiError(401, message, code="invalid_api_key")
 
 
+_KEY_PROBLEMS = {
+    "revoked": "has been revoked; make another with `tulou keys create`",
+    "disabled": "is disabled for now; `tulou keys limit ID --enable` brings it back",
+    "expired": "has expired; `tulou keys limit ID --expires 30d` renews it",
+    "rotated": "was replaced by a newer one, and its grace time is over",
+}
+
+
+def key_not_valid(problem: str) -> ApiError:
+    """For a key that was good once: `revoked`, `disabled`, `expired` or `rotated`."""
+    return ApiError(401, f"Your API key {_KEY_PROBLEMS[problem]}.", code="invalid_api_key")
+
+
+def model_forbidden(model: str, key_id: str) -> ApiError:
+    message = f"Key `{key_id}` does not have access to model `{model}`."
+    return ApiError(403, message, code="model_not_found")
+
+
+def state_unavailable(message: str) -> ApiError:
+    return ApiError(503, f"{message}.", "server_error", "state_unavailable", retry_after_s=1)
+
+
 def role_forbids(role: str) -> ApiError:
     return ApiError(
         403,
