@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from tests.data.servers import postgresql_url  # noqa: F401 -- a fixture
+from tests.data.servers import postgresql_url, redis_url  # noqa: F401 -- fixtures
 from tests.service.running_service import RunningService, StartService, start_echo_service
 
 from tulou.core.state import metadata, open_state

@@ -78,7 +78,7 @@ class Meter:
 
     def weight(self, now: float) -> float:
         """The share of the minute before that lies within the last 60 seconds."""
-        return (self.ends - now) / MINUTE_S if self.period == "minute" else 0.0
+        return min((self.ends - now) / MINUTE_S, 1.0) if self.period == "minute" else 0.0
 
     def add(self, amount: float, at: float) -> None:
         """Count `amount` in the window of `at`; what lies before both windows has been forgotten already."""
