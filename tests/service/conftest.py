@@ -26,8 +26,8 @@ def start_service() -> Iterator[StartService]:
     """Starts services of the test's own; those left running are killed."""
     running: list[RunningService] = []
 
-    def start(folder: Path) -> RunningService:
-        running.append(start_echo_service(folder))
+    def start(folder: Path, *options: str) -> RunningService:
+        running.append(start_echo_service(folder, *options))
         return running[-1]
 
     yield start

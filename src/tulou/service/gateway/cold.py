@@ -35,10 +35,12 @@ def build_cold(services: Services, extra_routes: Sequence[BaseRoute] = ()) -> AS
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         try:
             await services.patrol.start()
+            await services.limiter.counters.start()
             await services.switchboard.start()
             yield
         finally:
             await services.switchboard.stop()
+            await services.limiter.counters.stop()
             await services.patrol.stop()
 
     routes: list[BaseRoute] = [

@@ -28,6 +28,7 @@ from tulou.service.gateway.upstream import Whole
 if TYPE_CHECKING:
     from tulou.service.gateway.keyring import Keyring
     from tulou.service.gateway.keys import Key
+    from tulou.service.gateway.limiter import Limiter, Reservation
 
 TICK_S = 0.1
 BODY_S = 30.0  # for a request's body to arrive
@@ -47,7 +48,7 @@ class Exchange:
 
     __slots__ = (
         "answer", "body", "ended_by", "entry", "has_begun", "headers", "key", "manifest", "model", "operation",
-        "peeked", "receive", "request_id", "scope", "send", "services", "started", "task", "watcher",
+        "peeked", "receive", "request_id", "reserved", "scope", "send", "services", "started", "task", "watcher",
     )  # fmt: skip
 
     key: Key  # who asks
@@ -64,6 +65,7 @@ class Exchange:
         self.headers: list[tuple[bytes, bytes]] = []  # that stages add to the answer
         self.body: bytes | None = None
         self.entry: Entry | None = None  # in the accounts, once a model is asked
+        self.reserved: Reservation | None = None  # of its key's budgets
         self.has_begun = False  # the answer has, for the client
         self.answer: Whole | Events | None = None
         self.task = asyncio.current_task()
@@ -132,4 +134,5 @@ class Services:
     settings: ServiceSettings
     switchboard: Switchboard
     keys: Keyring
+    limiter: Limiter
     patrol: Patrol = field(default_factory=Patrol)

@@ -46,7 +46,7 @@ class Keyring:
         self._looking: dict[bytes, asyncio.Task[Found | None]] = {}
 
     async def valid(self, secret: str) -> Key:
-        """The key that `secret` belongs to. Raises `ApiError` where it is wrong, or no longer valid, or nobody knows."""
+        """The key that `secret` belongs to. Raises `ApiError` where it is wrong or no longer valid, or nobody knows."""
         try:
             found = await self.find(secret)
         except ServiceError as err:

@@ -15,6 +15,7 @@ from tulou.service.gateway import refusals
 from tulou.service.gateway.dispatch import Ask
 from tulou.service.gateway.entry import CLIENT_GONE
 from tulou.service.gateway.exchange import Exchange
+from tulou.service.gateway.limits import estimate
 from tulou.service.gateway.peek import asking_for_usage
 from tulou.service.gateway.peek import peek as peek_into
 from tulou.service.gateway.replies import send_refusal, send_stream, send_whole
@@ -34,7 +35,7 @@ async def authenticate(exchange: Exchange) -> None:
 
 
 def admit(exchange: Exchange) -> Awaitable[None] | None:  # noqa: ARG001
-    """Whether the key's limits and the gateway's load allow one more request."""
+    """Whether the gateway's load allows one more request."""
     return None
 
 
@@ -65,16 +66,37 @@ def peek(exchange: Exchange) -> None:
 
 
 def find_model(exchange: Exchange) -> None:
-    """The model asked for; from here on the request is in the accounts."""
+    """The model asked for, where the key may use it."""
     name, operation, switchboard = exchange.peeked.model, exchange.operation, exchange.services.switchboard
     manifest = switchboard.models.get(name)
     if manifest is None:
         raise refusals.model_unknown(name)
     if manifest.task != operation.task:
         raise refusals.model_unfit(name, manifest.task, operation.path)
+    if not exchange.key.may_use(name):
+        raise refusals.model_forbidden(name, exchange.key.id)
     exchange.manifest, exchange.model = manifest, name
-    exchange.entry = switchboard.accountant.open(
-        operation.path, exchange.request_id, exchange.key.id, name, manifest.version or manifest.fingerprint
+
+
+async def reserve(exchange: Exchange) -> None:
+    """What it may cost, within the budgets of its key. Waits for counters that are shared; those here know at once."""
+    peeked, body = exchange.peeked, exchange.body or b""
+    max_tokens = peeked.max_completion_tokens or peeked.max_tokens
+    exchange.reserved, headers = await exchange.services.limiter.reserve(
+        exchange.key, exchange.model, len(body), max_tokens, peeked.n or 1
+    )
+    exchange.headers += headers
+
+
+def open_account(exchange: Exchange) -> None:
+    """From here on the request is in the accounts."""
+    manifest = exchange.manifest
+    exchange.entry = exchange.services.switchboard.accountant.open(
+        exchange.operation.path,
+        exchange.request_id,
+        exchange.key.id,
+        exchange.model,
+        manifest.version or manifest.fingerprint,
     )
 
 
@@ -118,11 +140,15 @@ async def relay(exchange: Exchange) -> None:
 
 def settle(exchange: Exchange, status: int) -> None:
     """Write it into the accounts; tell the limits what it really took."""
-    accountant = exchange.services.switchboard.accountant
-    if exchange.entry is None:
+    accountant, entry, reserved = exchange.services.switchboard.accountant, exchange.entry, exchange.reserved
+    if entry is None:
         accountant.refused(exchange.operation.path, status)
-    else:
-        accountant.close(exchange.entry)
+        return
+    if entry.events and not entry.prompt_tokens:  # a stream broken off before it told
+        entry.prompt_tokens, _ = estimate(len(exchange.body or b""), None)
+    accountant.close(entry)
+    if reserved is not None:
+        exchange.services.limiter.settle(reserved, entry.prompt_tokens, entry.completion_tokens, entry.money)
 
 
 STAGES: Sequence[Stage] = (
@@ -131,6 +157,8 @@ STAGES: Sequence[Stage] = (
     read_body,
     peek,
     find_model,
+    reserve,
+    open_account,
     choose_variant,
     look_in_cache,
     forward,

@@ -51,7 +51,7 @@ class Switchboard:
         self.pool = pool
         self.metrics = metrics
         self.live = Live()
-        self.accountant = Accountant(state, metrics, self.live)
+        self.accountant = Accountant(state, metrics, self.live, settings.prices, settings.keep_requests_days)
         self.timeout_s = settings.timeout_s
         self._connections = Connections(Patience(first_byte_s=settings.first_byte_s, idle_s=settings.idle_s))
         self.dispatch = Dispatch(pool, self._connections, BALANCERS[settings.balance], settings.timeout_s, patience_s)
