@@ -20,6 +20,8 @@ const day = new Intl.DateTimeFormat(locale, { month: "short", day: "numeric", ho
 const DASH = "–";
 
 export const number = (value) => (value === null || value === undefined ? DASH : numbers.format(value));
+const amounts = new Intl.NumberFormat(locale, { minimumFractionDigits: 2, maximumFractionDigits: 4 });
+export const money = (value) => amounts.format(value);
 export const percent = (value, digits = 1) =>
   value === null || value === undefined ? DASH : `${(value * 100).toFixed(value === 1 ? 0 : digits)}%`;
 
