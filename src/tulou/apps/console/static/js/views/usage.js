@@ -1,7 +1,7 @@
 // Usage: what each key used of each model, day by day, with what it cost.
 
 import { h } from "../dom.js";
-import { milliseconds, money, number, percent, t } from "../page.js";
+import { compact, milliseconds, money, number, percent, t } from "../page.js";
 import { empty, panel } from "./parts.js";
 
 const ROWS = 200; // more of them are for a spreadsheet
@@ -43,9 +43,9 @@ function tiles(usage, since, until, currency) {
   const all = summed(usage);
   const span = `${since.slice(5)} – ${until.slice(5)}`;
   return [
-    tile("usage.requests", number(all.requests), span),
-    tile("usage.read", number(all.prompt_tokens), t("usage.tokens")),
-    tile("usage.written", number(all.completion_tokens), t("usage.tokens")),
+    tile("usage.requests", compact(all.requests), span),
+    tile("usage.read", compact(all.prompt_tokens), t("usage.tokens")),
+    tile("usage.written", compact(all.completion_tokens), t("usage.tokens")),
     tile("usage.money", money(all.money), currency),
     tile("usage.failed", percent(all.failures / all.requests, 2), t("usage.cached.note", { share: percent(all.cached / all.requests, 0) })),
   ];
