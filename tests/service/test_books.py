@@ -58,6 +58,17 @@ def test_what_cannot_be_written_leaves_nothing(state: sa.Engine) -> None:
     assert count(state) == 0
 
 
+def test_a_row_that_the_database_never_takes_keeps_no_other_out(
+    state: sa.Engine, caplog: pytest.LogCaptureFixture
+) -> None:
+    if state.dialect.name == "sqlite":
+        pytest.skip("SQLite takes texts of any length")
+    Books(state).write([row(1), row(2), row(3, variant="x" * 100), row(4), row(5)])
+    assert count(state) == 4
+    assert totals(state)[0][3] == 4
+    assert "request req_3 is left out" in caplog.text
+
+
 def test_old_rows_are_forgotten_and_their_sums_stay(state: sa.Engine) -> None:
     books = Books(state)
     many = FORGET_AT_ONCE + 10

@@ -13,7 +13,7 @@ import pytest
 import sqlalchemy as sa
 from tests.service.running_service import RunningService, StartService
 
-from tulou.core.state import open_state, requests, usage_by_day
+from tulou.core.state import metadata, open_state, requests, usage_by_day
 from tulou.service.gateway.keyring import CACHE_S
 from tulou.service.gateway.keys import PREFIX, Keys
 
@@ -180,17 +180,28 @@ def test_a_stream_whose_client_leaves_is_not_free(service: RunningService, keys:
     assert row().prompt_tokens > 0
 
 
-@pytest.mark.parametrize("limits", ["memory", "redis"])
+@pytest.mark.parametrize("kind", ["embedded", "servers"])
 def test_a_days_budget_survives_a_restart(
-    start_service: StartService, tmp_path: Path, limits: str, request: pytest.FixtureRequest
+    start_service: StartService, tmp_path: Path, kind: str, request: pytest.FixtureRequest
 ) -> None:
-    url = "memory://" if limits == "memory" else request.getfixturevalue("redis_url")
-    first = start_service(tmp_path, "--limits", url)
-    _, secret = Keys(open_state("sqlite:///state.db", tmp_path)).create("daily", budgets={"requests/day": 5})
-    assert [ask(first, secret).status_code for _ in range(3)] == [200] * 3
-    first.interrupt()
-    second = start_service(tmp_path, "--limits", url)
-    assert [ask(second, secret).status_code for _ in range(3)] == [200, 200, 429]
+    limits, state_url = "memory://", f"sqlite:///{tmp_path / 'state.db'}"
+    if kind == "servers":
+        limits, state_url = request.getfixturevalue("redis_url"), request.getfixturevalue("postgresql_url")
+    options = ("--limits", limits, "--state", state_url)
+    state = open_state(state_url, tmp_path)
+    try:
+        first = start_service(tmp_path, *options)
+        key, secret = Keys(state).create("daily", budgets={"requests/day": 5})
+        assert [ask(first, secret).status_code for _ in range(3)] == [200] * 3
+        first.interrupt()
+        with state.connect() as db:
+            assert db.execute(sa.select(usage_by_day.c.requests).where(usage_by_day.c.key_id == key.id)).scalar() == 3
+        second = start_service(tmp_path, *options)
+        assert [ask(second, secret).status_code for _ in range(3)] == [200, 200, 429]
+        second.interrupt()
+    finally:
+        metadata.drop_all(state)
+        state.dispose()
 
 
 def test_two_gateways_with_one_redis_let_exactly_the_limit_through(

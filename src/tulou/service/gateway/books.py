@@ -6,6 +6,7 @@ Rows and sums are written in one transaction, so they agree. Rows go to the driv
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -13,11 +14,14 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DataError, IntegrityError
 
 from tulou.core.state import requests, usage_by_day
 
 FORGET_AT_ONCE = 5_000  # rows deleted in one transaction, so that nobody waits long for the table
+
+logger = logging.getLogger(__name__)
+
 _SUMS = [column.name for column in usage_by_day.columns if not column.primary_key]
 
 
@@ -55,6 +59,13 @@ class Books:
             self._write(rows)
         except IntegrityError:  # an earlier try was written although its end was not heard of
             self._write(self._unwritten(rows))
+        except DataError as err:  # one that the database will never take must not keep the others out
+            if len(rows) == 1:
+                logger.error("accounting: request %s is left out, the database does not take it: %s", rows[0].id, err)
+                return
+            middle = len(rows) // 2
+            self.write(rows[:middle])
+            self.write(rows[middle:])
 
     def _write(self, rows: Sequence[Row]) -> None:
         if not rows:
