@@ -27,7 +27,7 @@ from tulou.service.gateway.refusals import ApiError
 FLUSH_EVERY_S = 0.5
 FORGET_EVERY_S = 3600.0
 MAX_WAITING_ROWS = 50_000
-MAX_ROWS_AT_ONCE = 5_000  # in one transaction: 30 ms of a processor
+MAX_ROWS_AT_ONCE = 5_000  # in one transaction
 
 logger = logging.getLogger(__name__)
 

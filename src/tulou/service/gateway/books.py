@@ -1,7 +1,8 @@
 """The accounts in the state database: a row for each request, and sums by day that stay when the rows are forgotten.
 
-Rows and sums are written in one transaction, so they agree. Rows go to the driver as tuples: SQLAlchemy would take
-3 us more for each, on the processor that answers requests. All calls block.
+Rows and sums are written in one transaction, so they agree. Rows go to the driver hundreds in one statement: row by
+row, this thread and the event loop would hand the interpreter to each other ten thousand times a second. All calls
+block.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import chain
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -18,6 +20,7 @@ from sqlalchemy.exc import DataError, IntegrityError
 
 from tulou.core.state import requests, usage_by_day
 
+ROWS_AT_ONCE = 500  # in one statement: 7,500 values; SQLite takes 32,766, PostgreSQL 65,535
 FORGET_AT_ONCE = 5_000  # rows deleted in one transaction, so that nobody waits long for the table
 
 logger = logging.getLogger(__name__)
@@ -49,8 +52,7 @@ class Books:
     def __init__(self, state: sa.Engine) -> None:
         self._state = state
         mark = "?" if state.dialect.paramstyle == "qmark" else "%s"
-        names, marks = ", ".join(Row._fields), ", ".join(mark for _ in Row._fields)
-        self._insert = f"INSERT INTO requests ({names}) VALUES ({marks})"  # noqa: S608 -- our own column names
+        self._values = f"({', '.join([mark] * len(Row._fields))})"
         self._add = _adding(state.dialect.name)
 
     def write(self, rows: Sequence[Row]) -> None:
@@ -71,8 +73,14 @@ class Books:
         if not rows:
             return
         with self._state.begin() as db:
-            db.exec_driver_sql(self._insert, list(rows))
+            for start in range(0, len(rows), ROWS_AT_ONCE):
+                self._insert(db, rows[start : start + ROWS_AT_ONCE])
             db.execute(self._add, sums(rows))
+
+    def _insert(self, db: sa.Connection, rows: Sequence[Row]) -> None:
+        values = ", ".join([self._values] * len(rows))
+        statement = f"INSERT INTO requests ({', '.join(Row._fields)}) VALUES {values}"  # noqa: S608 -- our own names
+        db.exec_driver_sql(statement, tuple(chain.from_iterable(rows)))
 
     def _unwritten(self, rows: Sequence[Row]) -> list[Row]:
         written: set[str] = set()
