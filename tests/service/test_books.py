@@ -5,7 +5,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
 from tulou.core.state import requests, usage_by_day
-from tulou.service.gateway.books import FORGET_AT_ONCE, Books, Row
+from tulou.service.gateway.books import FORGET_AT_ONCE, ROWS_AT_ONCE, Books, Row
 
 NOON = 1_795_867_200.0  # 2026-11-28 12:00 UTC
 DAY_S = 86_400
@@ -40,6 +40,13 @@ def test_rows_and_sums_are_written_together(state: sa.Engine) -> None:
     with state.connect() as db:
         kept = db.execute(sa.select(requests).where(requests.c.id == "req_7")).one()
     assert (kept.variant, kept.first_token_ms, kept.is_cached, kept.key_id) == ("new", 4.5, False, "key_1")
+
+
+def test_many_rows_are_all_written(state: sa.Engine) -> None:
+    many = 2 * ROWS_AT_ONCE + 3
+    Books(state).write([row(i) for i in range(many)])
+    assert count(state) == many
+    assert totals(state)[0][3] == many
 
 
 def test_what_was_written_already_is_not_counted_twice(state: sa.Engine) -> None:
