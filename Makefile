@@ -32,11 +32,11 @@ demo: $(VENV)/.ready  ## make the sample shop in demo/, run it, serve it until C
 	@$(BIN)/tulou up --project $(DEMO)
 
 test: $(VENV)/.ready  ## the tests that take seconds each
-	@deploy/install-system-packages espeak-ng fonts-wqy-microhei chromium postgresql
+	@deploy/install-system-packages espeak-ng fonts-wqy-microhei chromium postgresql redis-server
 	$(BIN)/python -m pytest -q
 
 test-all: $(VENV)/.ready  ## also the slow tests
-	@deploy/install-system-packages espeak-ng fonts-wqy-microhei chromium postgresql
+	@deploy/install-system-packages espeak-ng fonts-wqy-microhei chromium postgresql redis-server
 	$(BIN)/python -m pytest -q -m "not live and not gpu"
 
 check: $(VENV)/.ready  ## format, lint, types, layers
@@ -56,7 +56,7 @@ bench: $(VENV)/.ready  ## the measurements in docs/benchmarks.md
 GPU := triton cuda-bindings cuda-pathfinder cuda-toolkit $(addprefix nvidia-,cublas cuda-cupti cuda-nvrtc cuda-runtime \
   cudnn-cu13 cufft cufile curand cusolver cusparse cusparselt-cu13 nccl-cu13 nvjitlink nvshmem-cu13 nvtx)
 
-EXTRAS := train onnx ocr speech postgres mysql mongo elastic hdfs s3 ray samples dev
+EXTRAS := train onnx ocr speech postgres redis mysql mongo elastic hdfs s3 ray samples dev
 
 lock: $(VENV)/.ready  ## choose the newest allowed versions and write requirements.lock
 	$(BIN)/python -m pip install --quiet uv

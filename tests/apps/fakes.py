@@ -102,7 +102,7 @@ class FakeOverview:
     is_new: bool = False
 
     def project(self) -> Project:
-        return Project("qingchuan", ("zh", "en"), "0.1.0", "http://127.0.0.1:8000", self.now - 3600)
+        return Project("qingchuan", ("zh", "en"), "0.1.0", "http://127.0.0.1:8000", self.now - 3600, "CNY")
 
     def card_page(self, model: str) -> str | None:
         return "<!doctype html><h1>intents</h1>" if model == "intents" else None

@@ -16,9 +16,13 @@ from tests.apps.fakes import ADMIN_KEY, APP_KEY, VIEWER_KEY, FakeModels, FakeOve
 from tulou.apps.limits import TokenBuckets
 from tulou.apps.routes import STATIC, Applications
 from tulou.core.errors import DataError
+from tulou.core.state import usage_by_day
 from tulou.core.types import Hit
 
-ADMIN = ["overview", "runs", "cleaning", "models", "replicas", "scalings", "live", "conversations"]
+ADMIN = [
+    *("overview", "runs", "cleaning", "models", "replicas", "scalings", "live", "conversations", "usage"),
+    "usage.csv",
+]
 
 
 @pytest.fixture
@@ -337,3 +341,19 @@ def test_only_admins_may_ask_why(client: TestClient) -> None:
     assert client.post("/api/admin/explain", json=body).json()["model"] == "intents"
     refused = client.post("/api/admin/explain", json={**body, "model": "nobody"})
     assert (refused.status_code, refused.json()["error"]["message"]) == (503, "there is no model 'nobody'")
+
+
+def test_usage_is_told_as_rows_and_as_csv(admin: TestClient, apps: Applications) -> None:
+    row = {"day": "2026-11-28", "key_id": "", "model": "assistant", "requests": 4, "failures": 0, "cached": 1}
+    with apps.state.begin() as db:
+        sums = {"prompt_tokens": 40, "completion_tokens": 20, "money": 0.5, "latency_ms": 100.0}
+        db.execute(usage_by_day.insert(), row | sums)
+    told = admin.get("/api/admin/usage?since=2026-11-01&until=2026-11-30").json()
+    assert (told["since"], told["until"], told["currency"]) == ("2026-11-01", "2026-11-30", "CNY")
+    assert [(each["requests"], each["mean_latency_ms"]) for each in told["usage"]] == [(4, 25.0)]
+    table = admin.get("/api/admin/usage.csv?since=2026-11-01&until=2026-11-30")
+    assert table.headers["content-type"].startswith("text/csv")
+    assert 'filename="usage-2026-11-01-2026-11-30.csv"' in table.headers["content-disposition"]
+    assert table.text.splitlines()[1] == "2026-11-28,,,assistant,4,0,1,40,20,0.5,25.0"
+    wrong = admin.get("/api/admin/usage?since=soon")
+    assert (wrong.status_code, wrong.json()["error"]["code"]) == (400, "bad_value")

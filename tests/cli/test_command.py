@@ -1,7 +1,10 @@
 import json
+import sqlite3
 import subprocess
 import sys
+import time
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -43,6 +46,7 @@ def test_help_loads_nothing_heavy() -> None:
         "reveal",
         "bench",
         "keys",
+        "usage",
         "logs",
     ],
 )
@@ -94,16 +98,62 @@ def test_what_would_fail_after_minutes_is_said_at_once(tmp_path: Path) -> None:
     assert "'nowhere.jsonl'" in refused.stderr
 
 
-def test_keys_are_made_listed_and_revoked(tmp_path: Path) -> None:
+def test_keys_are_made_listed_rotated_limited_and_revoked(tmp_path: Path) -> None:
     (tmp_path / "tulou.toml").write_text("")
-    made = json.loads(tulou("keys", "create", "shop", "--role", "app", "--json", "-p", str(tmp_path)).stdout)
+
+    def keys(*arguments: str) -> dict[str, Any]:
+        said: dict[str, Any] = json.loads(tulou("keys", *arguments, "--json", "-p", str(tmp_path)).stdout)
+        return said
+
+    limits = ("--limit", "requests/minute=60", "--limit", "money/month=20")
+    made = keys("create", "shop", "--role", "app", "--expires", "30d", "--model", "encoder", "--priority", "5", *limits)
     assert made["key"].startswith("sk-tulou-")
+    assert (made["models"], made["priority"]) == (["encoder"], 5)
+    assert made["limits"] == {"money/month": 20, "requests/minute": 60}
+    assert made["expires_at"] == pytest.approx(time.time() + 30 * 86_400, abs=60)
     listed = tulou("keys", "list", "--json", "-p", str(tmp_path)).stdout
     assert made["key"] not in listed
     assert json.loads(listed)["keys"][0]["name"] == "shop"
-    assert tulou("keys", "revoke", made["id"], "-p", str(tmp_path)).returncode == 0
-    assert json.loads(tulou("keys", "list", "--json", "-p", str(tmp_path)).stdout)["keys"][0]["revoked_at"]
-    assert tulou("keys", "create", "x", "--role", "king", "-p", str(tmp_path)).returncode == 1
+    rotated = keys("rotate", made["id"], "--grace", "2h")
+    assert (rotated["id"], rotated["key"] != made["key"]) == (made["id"], True)
+    assert rotated["old_until"] == pytest.approx(time.time() + 7200, abs=60)
+    limited = keys("limit", made["id"], "tokens/day=1000", "money/month=none", "--all-models", "--disable")
+    assert (limited["limits"], limited["models"]) == ({"tokens/day": 1000, "requests/minute": 60}, None)
+    assert limited["state"] == "disabled"
+    assert keys("limit", made["id"], "--enable", "--expires", "never")["state"] == "valid"
+    assert "tokens/day=1000" in tulou("keys", "list", "-p", str(tmp_path)).stdout
+    assert keys("revoke", made["id"]) == {"revoked": made["id"]}
+    assert keys("list")["keys"][0]["revoked_at"]
+
+
+def test_keys_that_cannot_be_meant_are_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "tulou.toml").write_text("")
+    for arguments, told in (
+        (("create", "x", "--role", "king"), "unknown role 'king'"),
+        (("create", "x", "--model", "gpt"), "there is no model 'gpt' in this project; choose from encoder"),
+        (("create", "x", "--expires", "soon"), "'soon' is no time to expire"),
+        (("create", "x", "--limit", "requests/minute"), "is no budget"),
+        (("rotate", "key_none"), "no valid key has the id 'key_none'"),
+        (("rotate", "key_none", "--grace", "long"), "'long' is no length of time"),
+        (("limit", "key_none", "requests/day=5"), "no key has the id 'key_none'"),
+    ):
+        shown = tulou("keys", *arguments, "-p", str(tmp_path))
+        assert (shown.returncode, told in shown.stderr) == (1, True), shown.stderr
+    assert json.loads(tulou("keys", "list", "--json", "-p", str(tmp_path)).stdout) == {"keys": []}
+
+
+def test_usage_is_told_as_json_csv_and_a_table(tmp_path: Path) -> None:
+    (tmp_path / "tulou.toml").write_text('[budget]\ncurrency = "EUR"\n')
+    at = ("--since", "2026-11-01", "--until", "2026-11-30", "-p", str(tmp_path))
+    empty = json.loads(tulou("usage", "--json", *at).stdout)
+    assert empty == {"since": "2026-11-01", "until": "2026-11-30", "currency": "EUR", "usage": []}
+    with sqlite3.connect(tmp_path / ".tulou" / "state.db") as state:
+        state.execute("INSERT INTO usage_by_day VALUES ('2026-11-28', '', 'assistant', 4, 0, 1, 1200, 20, 0.5, 100.0)")
+    state.close()
+    assert json.loads(tulou("usage", "--json", *at).stdout)["usage"][0]["prompt_tokens"] == 1200
+    assert tulou("usage", "--csv", *at).stdout.splitlines()[1] == "2026-11-28,,,assistant,4,0,1,1200,20,0.5,25.0"
+    assert "1,200" in tulou("usage", *at).stdout
+    assert tulou("usage", "--since", "soon", "-p", str(tmp_path)).returncode == 1
 
 
 def test_ctrl_c_is_one_sentence_and_exit_code_130(tmp_path: Path) -> None:

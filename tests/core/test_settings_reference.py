@@ -25,6 +25,7 @@ SECTIONS: dict[str, type[settings.Section]] = {
     "[service.replicas]": fleet_settings.ReplicaSettings,
     "[service.replicas.scale_up]": fleet_settings.RulesSettings,
     "[service.remote.NAME]": fleet_settings.RemoteSettings,
+    "[service.prices.MODEL]": settings.PriceSettings,
     "[rollout]": settings.RolloutSettings,
     "[apps.support]": settings.SupportSettings,
     "[apps.content]": settings.ContentSettings,

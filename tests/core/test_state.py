@@ -5,7 +5,22 @@ import pytest
 import sqlalchemy as sa
 
 from tulou.core.errors import DataError, DiskFullError, SettingsError
-from tulou.core.state import api_keys, open_state
+from tulou.core.state import api_keys, open_state, requests, usage_by_day
+
+# As the first version made them.
+OLD_TABLES = """
+CREATE TABLE api_keys (
+    id VARCHAR(32) NOT NULL, hash VARCHAR(64) NOT NULL, name VARCHAR(200) NOT NULL, role VARCHAR(16) NOT NULL,
+    created_at FLOAT NOT NULL, revoked_at FLOAT, PRIMARY KEY (id), UNIQUE (hash));
+CREATE TABLE requests (
+    id VARCHAR(64) NOT NULL, at FLOAT NOT NULL, key_id VARCHAR(32), route VARCHAR(64) NOT NULL,
+    model VARCHAR(200) NOT NULL, model_version VARCHAR(64) NOT NULL, replica VARCHAR(64) NOT NULL,
+    status INTEGER NOT NULL, latency_ms FLOAT NOT NULL, prompt_tokens INTEGER NOT NULL,
+    completion_tokens INTEGER NOT NULL, PRIMARY KEY (id));
+CREATE INDEX ix_requests_at ON requests (at);
+INSERT INTO api_keys VALUES ('key_1', 'hash', 'shop', 'app', 1000.0, NULL);
+INSERT INTO requests VALUES ('req_1', 1000.0, 'key_1', '/v1/x', 'm', '1', 'm-0', 200, 5.0, 7, 8);
+"""
 
 
 def test_a_relative_sqlite_file_lies_in_the_project_and_keeps_its_rows(tmp_path: Path) -> None:
@@ -40,3 +55,25 @@ def test_a_state_database_without_room_is_told_as_a_full_disk(tmp_path: Path, mo
     monkeypatch.setattr("tulou.core.state.metadata.create_all", fill)
     with pytest.raises(DiskFullError, match="no space left for the state database"):
         open_state("sqlite:///state.db", tmp_path)
+
+
+def test_a_database_of_the_first_version_gets_the_columns_it_lacks_and_keeps_its_rows(tmp_path: Path) -> None:
+    old = sqlite3.connect(tmp_path / "state.db")
+    old.executescript(OLD_TABLES)
+    old.close()
+    for _ in range(2):  # the second time there is nothing to do
+        engine = open_state("sqlite:///state.db", tmp_path)
+        with engine.connect() as db:
+            key = db.execute(sa.select(api_keys)).one()
+            row = db.execute(sa.select(requests)).one()
+            assert db.execute(sa.select(sa.func.count()).select_from(usage_by_day)).scalar_one() == 0
+        assert (key.id, key.name, key.priority, key.models, key.budgets, key.expires_at) == (
+            *("key_1", "shop", 0, None, None, None),
+        )
+        assert (row.id, row.completion_tokens, row.variant, row.is_cached, row.money) == ("req_1", 8, "", False, 0.0)
+        indexes = {index["name"] for index in sa.inspect(engine).get_indexes("api_keys")}
+        assert "ix_api_keys_old_hash" in indexes
+        engine.dispose()
+    with sqlite3.connect(tmp_path / "state.db") as old:  # the first version goes on writing into it
+        old.execute("INSERT INTO api_keys (id, hash, name, role, created_at) VALUES ('key_2', 'h2', 'n', 'app', 2.0)")
+    old.close()

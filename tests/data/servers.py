@@ -82,6 +82,27 @@ def mysql_url() -> Iterator[str]:
             yield f"mysql://tulou:{quote(PASSWORD, safe='')}@127.0.0.1:{port}/test"
 
 
+@contextmanager
+def running_redis(*settings: str) -> Iterator[str]:
+    """The URL of a Redis of our own, empty, that keeps nothing on disk."""
+    server = shutil.which("redis-server")
+    if server is None:
+        pytest.skip("Redis is not installed; deploy/install-system-packages redis-server")
+    port = free_port()
+    run = [server, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", *settings]
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        _running(None, run, Path(folder), signal.SIGTERM, lambda: _accepts(port)),
+    ):
+        yield f"redis://127.0.0.1:{port}/0"
+
+
+@pytest.fixture(scope="session")
+def redis_url() -> Iterator[str]:
+    with running_redis() as url:
+        yield url
+
+
 @pytest.fixture(scope="session")
 def s3_endpoint() -> Iterator[str]:
     """A moto server in a process of its own that speaks S3 over HTTP."""

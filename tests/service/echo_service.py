@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tulou.core.errors import TulouError
 from tulou.core.manifest import write_manifest
-from tulou.core.settings import ServiceSettings
+from tulou.core.settings import PriceSettings, ServiceSettings
 from tulou.core.state import open_state
 from tulou.core.telemetry import Metrics
 from tulou.core.types import ModelManifest
@@ -34,17 +34,24 @@ def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--listen", default="127.0.0.1:0")
+    parser.add_argument("--state", default="sqlite:///state.db")
+    parser.add_argument("--limits", default="memory://")
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, stream=sys.stderr)
     for manifest in MODELS:
         write_manifest(args.folder / manifest.name, manifest)
-    settings = ServiceSettings(listen=args.listen, max_body_bytes=100_000)
+    settings = ServiceSettings(
+        listen=args.listen,
+        max_body_bytes=100_000,
+        limits=args.limits,
+        prices={"assistant": PriceSettings(prompt=1.0, completion=2.0)},
+    )
     try:
         listener = claim_port(settings)
     except TulouError as err:
         sys.stderr.write(f"{err}\n")
         return 1
-    state = open_state("sqlite:///state.db", args.folder)
+    state = open_state(args.state, args.folder)
     keys = Keys(state)
     fleet = Fleet(specs_for({each.name: args.folder / each.name for each in MODELS}, 2), args.folder / "logs")
     switchboard = Switchboard(settings, fleet, state, Metrics(), {each.name: each for each in MODELS})

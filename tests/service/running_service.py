@@ -59,13 +59,16 @@ class RunningService:
             self.process.stdout.close()
 
 
-StartService = Callable[[Path], RunningService]
+StartService = Callable[..., RunningService]
 
 
-def start_echo_service(folder: Path) -> RunningService:
+def start_echo_service(folder: Path, *options: str) -> RunningService:
     with (folder / "service.log").open("w") as log:
         process = subprocess.Popen(
-            [sys.executable, str(SCRIPT), "--folder", str(folder)], stdout=subprocess.PIPE, stderr=log, text=True
+            [sys.executable, str(SCRIPT), "--folder", str(folder), *options],
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
         )
     assert process.stdout is not None
     line = process.stdout.readline()

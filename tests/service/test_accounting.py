@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from tulou.core.settings import PriceSettings
 from tulou.core.state import open_state, requests
 from tulou.core.telemetry import Metrics
 from tulou.service.gateway.accounting import Accountant
@@ -59,6 +60,46 @@ async def test_rows_wait_for_a_database_that_is_away(tmp_path: Path) -> None:
         pass
     accountant.flush()
     assert [row[0] for row in rows(state)] == ["early", "late"]
+
+
+async def test_answers_cost_what_the_prices_say_and_cached_ones_nothing(tmp_path: Path) -> None:
+    state, metrics = open_state("sqlite:///state.db", tmp_path), Metrics()
+    prices = {"m": PriceSettings(prompt=1.0, completion=4.0)}
+    accountant = Accountant(state, metrics, Live(), prices)
+    for request_id, model, is_cached in (("dear", "m", False), ("known", "m", True), ("free", "other", False)):
+        with accountant.entry("/v1/x", request_id, "key_1", model, "1") as entry:
+            entry.prompt_tokens, entry.completion_tokens, entry.is_cached = 1000, 250, is_cached
+    accountant.flush()
+    with state.connect() as db:
+        paid = {row.id: row.money for row in db.execute(sa.select(requests.c.id, requests.c.money))}
+    assert paid == {"dear": pytest.approx(0.002), "known": 0, "free": 0}
+    assert value(metrics, "tulou_money_total", model="m") == pytest.approx(0.002)
+
+
+async def test_a_stream_that_broke_off_is_counted_by_its_events(tmp_path: Path) -> None:
+    state = open_state("sqlite:///state.db", tmp_path)
+    accountant = Accountant(state, Metrics(), Live())
+    with accountant.entry("/v1/x", "left", None, "m", "1") as entry:
+        entry.events = 9
+    accountant.flush()
+    assert rows(state) == [("left", 200, 9)]
+
+
+async def test_old_rows_are_forgotten_beside_the_requests(tmp_path: Path) -> None:
+    state, clock = open_state("sqlite:///state.db", tmp_path), Clock()
+    clock.now = 40 * 86_400.0
+    accountant = Accountant(state, Metrics(), Live(), keep_days=30, now=clock)
+    with accountant.entry("/v1/x", "old", None, "m", "1"):
+        pass
+    accountant.flush()
+    clock.now += 31 * 86_400
+    await accountant.start()
+    for _ in range(100):
+        await asyncio.sleep(0.02)
+        if not rows(state):
+            break
+    await accountant.stop()
+    assert rows(state) == []
 
 
 class Clock:

@@ -38,7 +38,7 @@ CARD_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'",
     "Cache-Control": "no-store",
 }
-_NO_STORE = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+NO_STORE = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 _NO_TEXT = re.compile("[\0\ud800-\udfff]")  # JSON can spell NUL and half a character, databases cannot hold them
 _FAILED = "something went wrong here; the log of the service says what"
@@ -74,12 +74,12 @@ def answers_errors(endpoint: Endpoint) -> Endpoint:
 
 
 def error(status: int, code: str, message: str, headers: Mapping[str, str] | None = None) -> Response:
-    return JSONResponse({"error": {"message": message, "code": code}}, status, {**_NO_STORE, **(headers or {})})
+    return JSONResponse({"error": {"message": message, "code": code}}, status, {**NO_STORE, **(headers or {})})
 
 
 def reply(value: Any, status: int = 200) -> Response:
     """`value` as JSON; dataclasses, alone or in lists, become objects."""
-    return JSONResponse(_plain(value), status, _NO_STORE)
+    return JSONResponse(_plain(value), status, NO_STORE)
 
 
 async def read_object(request: Request) -> dict[str, Any]:
@@ -139,7 +139,7 @@ async def stream(events: AsyncGenerator[Any]) -> Response:
                 log.exception("an answer broke off")
                 yield sse("error", {"message": _FAILED, "code": "failed"})
 
-    return StreamingResponse(lines(), 200, {**_NO_STORE, "X-Accel-Buffering": "no"}, "text/event-stream")
+    return StreamingResponse(lines(), 200, {**NO_STORE, "X-Accel-Buffering": "no"}, "text/event-stream")
 
 
 def sse(name: str, data: Any) -> bytes:

@@ -20,6 +20,7 @@ class Project:
     tulou_version: str
     url: str = ""
     started_at: float | None = None  # epoch seconds; when the service started
+    currency: str = ""  # of prices
 
 
 @dataclass(frozen=True)

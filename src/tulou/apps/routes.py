@@ -29,6 +29,7 @@ from tulou.apps.overview import Overview
 from tulou.apps.ports import Account
 from tulou.apps.sessions import Sessions
 from tulou.apps.support.assistant import Assistant
+from tulou.apps.usage import Days, Usage, as_csv, days, usage
 from tulou.core.errors import DataError
 from tulou.core.telemetry import Metrics
 
@@ -74,6 +75,8 @@ class Applications:
             ("GET", "/api/admin/scalings", self.window(lambda: self.overview.scalings())),
             ("GET", "/api/admin/live", self.window(lambda: self.overview.live())),
             ("GET", "/api/admin/conversations", self.conversations),
+            ("GET", "/api/admin/usage", self.usage),
+            ("GET", "/api/admin/usage.csv", self.usage_csv),
         ]
         return [
             *(Route(path, answers_errors(endpoint), methods=[method]) for method, path, endpoint in api),
@@ -193,6 +196,25 @@ class Applications:
         except ValueError:
             raise Refused(400, "bad_value", f"'before' {before!r} is not a time in seconds") from None
         return reply(await asyncio.to_thread(history.recent_turns, self.state, RECENT_TURNS, at))
+
+    async def usage(self, request: Request) -> Response:
+        over, rows = await self._usage(request)
+        project = await asyncio.to_thread(self.overview.project)
+        return reply({**asdict(over), "currency": project.currency, "usage": rows})
+
+    async def usage_csv(self, request: Request) -> Response:
+        over, rows = await self._usage(request)
+        name = f'attachment; filename="usage-{over.since}-{over.until}.csv"'
+        return Response(as_csv(rows), headers={**http.NO_STORE, "Content-Disposition": name}, media_type="text/csv")
+
+    async def _usage(self, request: Request) -> tuple[Days, list[Usage]]:
+        await self._require_account(request)
+        asked = request.query_params
+        try:
+            over = days(asked.get("since"), asked.get("until"), self.assistant.clock())
+        except DataError as err:
+            raise Refused(400, "bad_value", str(err)) from err
+        return over, await asyncio.to_thread(usage, self.state, over, asked.get("key"))
 
     async def card_page(self, request: Request) -> Response:
         await self._require_account(request)

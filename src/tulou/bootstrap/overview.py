@@ -41,8 +41,9 @@ class ServiceOverview:
         self._started_at = time.time()
 
     def project(self) -> cards.Project:
-        settings = self._project.settings.project
-        return cards.Project(settings.name, settings.languages, __version__, self._url, self._started_at)
+        settings = self._project.settings
+        project, currency = settings.project, settings.budget.currency
+        return cards.Project(project.name, project.languages, __version__, self._url, self._started_at, currency)
 
     def runs(self) -> list[cards.StageRun]:
         return [

@@ -81,7 +81,7 @@ class Project:
 
     @cached_property
     def state(self) -> Engine:
-        return open_state(self.settings.data.state, self.folder)
+        return open_state(expand(self.settings.data.state), self.folder)
 
     @cached_property
     def registry(self) -> Registry:

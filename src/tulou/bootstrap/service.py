@@ -28,7 +28,7 @@ from tulou.bootstrap.project import Project, write_private
 from tulou.bootstrap.replicas import Backstage, remote_manifests
 from tulou.bootstrap.retrieval import open_retrieval
 from tulou.bootstrap.serving import served_models
-from tulou.core.errors import BusyError, ModelError
+from tulou.core.errors import BusyError, ModelError, ServiceError
 from tulou.core.settings import ServiceSettings
 from tulou.core.stage import write_json
 from tulou.core.telemetry import Metrics
@@ -187,7 +187,7 @@ def application_routes(
 
 def first_admin_key(project: Project, keys: Keys) -> str | None:
     """Make the first admin key and return it, or None where there is one already."""
-    if any(key.is_admin and key.revoked_at is None for key in keys.list()):
+    if any(key.is_admin and key.state(time.time()) in ("valid", "disabled") for key in keys.list()):
         return None
     _, secret = keys.create(
         "first admin", "admin", before=lambda secret: write_private(project.admin_key_file, secret.encode() + b"\n")
@@ -205,8 +205,11 @@ class KeyAccounts:
         return _account(self._keys.find(key))
 
     def by_id(self, key_id: str) -> Account | None:
-        found = [key for key in self._keys.list() if key.id == key_id and key.revoked_at is None]
-        return _account(found[0]) if found else None
+        try:
+            key = self._keys.get(key_id)
+        except ServiceError:
+            return None
+        return _account(key) if key.state(time.time()) == "valid" else None
 
 
 def _account(key: Key | None) -> Account | None:

@@ -10,6 +10,7 @@ import sys
 from tulou.cli import bench as _bench
 from tulou.cli import bench_models as _bench_models
 from tulou.cli import bench_service as _bench_service
+from tulou.cli import keys as _keys
 from tulou.cli import models as _models
 from tulou.cli import plan as _plan
 from tulou.cli import project as _project
@@ -24,7 +25,7 @@ __all__ = ["app", "main"]
 
 INTERRUPTED = 130  # what Typer makes of Ctrl-C, without a word
 
-_VERBS = (_project, _plan, _service, _models, _rollout, _bench, _bench_models, _bench_service)
+_VERBS = (_project, _plan, _service, _keys, _models, _rollout, _bench, _bench_models, _bench_service)
 
 
 def main() -> None:

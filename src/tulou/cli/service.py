@@ -1,4 +1,4 @@
-"""Verbs around the running service: serve, up, ask, write, keys."""
+"""Verbs around the running service: serve, up, ask, write."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from tulou.cli.app import HERE, JsonOption, ProjectOption, app
-from tulou.cli.output import emit, plain, stdout, table
+from tulou.cli.output import emit, plain, stdout
 from tulou.cli.project import run_pipeline
 
 
@@ -127,61 +127,3 @@ def fields_of(values: list[str]) -> dict[str, str]:
             raise typer.BadParameter(f"{value!r} is not name=value", param_hint="--set")
         fields[name.strip()] = text
     return fields
-
-
-keys = typer.Typer(help="API keys: list, create, revoke.", no_args_is_help=True)
-app.add_typer(keys, name="keys")
-
-
-@keys.command("list")
-def list_keys(project: ProjectOption = HERE, as_json: JsonOption = False) -> None:
-    """Show all keys; never the secrets, which are not stored."""
-    from tulou.bootstrap.project import Project
-    from tulou.service.gateway.keys import Keys
-
-    found = [
-        {"id": key.id, "name": key.name, "role": key.role, "created_at": key.created_at, "revoked_at": key.revoked_at}
-        for key in Keys(Project.open(project).state).list()
-    ]
-    if as_json:
-        emit({"keys": found})
-        return
-    rows = table("id", "name", "role", "state")
-    for key in found:
-        rows.add_row(str(key["id"]), plain(key["name"]), str(key["role"]), "revoked" if key["revoked_at"] else "valid")
-    stdout.print(rows)
-
-
-@keys.command("create")
-def create_key(
-    name: Annotated[str, typer.Argument(help="Whose key it is.")],
-    role: Annotated[str, typer.Option(help="admin (everything), app (use models) or viewer (look).")] = "app",
-    project: ProjectOption = HERE,
-    as_json: JsonOption = False,
-) -> None:
-    """Make a key and show it, this once."""
-    from tulou.bootstrap.project import Project
-    from tulou.service.gateway.keys import Keys
-
-    key, secret = Keys(Project.open(project).state).create(name, role)  # type: ignore[arg-type]  # checked by create()
-    if as_json:
-        emit({"id": key.id, "name": key.name, "role": key.role, "key": secret})
-    else:
-        stdout.print(f"{secret}\n[yellow]shown only now[/yellow]; its id is {key.id}")
-
-
-@keys.command("revoke")
-def revoke_key(
-    key_id: Annotated[str, typer.Argument(help="Id from `tulou keys list`.")],
-    project: ProjectOption = HERE,
-    as_json: JsonOption = False,
-) -> None:
-    """Refuse a key from now on; a running service follows within seconds."""
-    from tulou.bootstrap.project import Project
-    from tulou.service.gateway.keys import Keys
-
-    Keys(Project.open(project).state).revoke(key_id)
-    if as_json:
-        emit({"revoked": key_id})
-    else:
-        stdout.print(f"revoked {key_id}")

@@ -327,6 +327,13 @@ class QueueSettings(Section):
     max_wait_s: float = Field(10.0, gt=0)
 
 
+class PriceSettings(Section):
+    """[service.prices.MODEL]: what a million tokens cost, in the currency of [budget]."""
+
+    prompt: float = Field(0.0, ge=0)
+    completion: float = Field(0.0, ge=0)
+
+
 class ServiceSettings(Section):
     listen: str = "127.0.0.1:8000"
     balance: Balance = "least_connections"
@@ -350,6 +357,16 @@ class ServiceSettings(Section):
     retries: RetrySettings = RetrySettings()
     breaker: BreakerSettings = BreakerSettings()
     cache: CacheSettings = CacheSettings()
+    limits: str = "memory://"  # where keys' use is counted; redis://HOST:PORT/N where several gateways share it
+    prices: dict[str, PriceSettings] = Field(default_factory=dict)  # by model
+    keep_requests_days: int = Field(30, ge=0)  # rows of single requests; 0: for ever. Sums by day always stay
+
+    @field_validator("limits")
+    @classmethod
+    def _counters_we_have(cls, value: str) -> str:
+        if value != "memory://" and not value.startswith(("redis://", "rediss://", "unix://")):
+            raise ValueError("choose memory://, redis://HOST:PORT/N, rediss://HOST:PORT/N or unix://SOCKET?db=N")
+        return value
 
     @field_validator("listen")
     @classmethod
@@ -481,6 +498,10 @@ class Settings(Section):
                 raise ValueError(f"model.{name}.source {model.source!r} is no [[data.source]]; there are: {have}")
             if model.task in ("classify", "embed") and model.source and sources[model.source].label is None:
                 raise ValueError(f"model.{name} learns from source {model.source!r}, which names no label column")
+        for name in self.service.prices:
+            if name not in self.models | self.service.remote:
+                have = ", ".join(self.models | self.service.remote) or "none"
+                raise ValueError(f"service.prices.{name} is the price of no model; there are: {have}")
         return self
 
     @model_validator(mode="after")

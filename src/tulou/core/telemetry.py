@@ -30,6 +30,7 @@ class Metrics:
             registry=r,
         )
         self.tokens = Counter("tulou_tokens_total", "Tokens read and written", ["model", "kind"], registry=r)
+        self.money = Counter("tulou_money_total", "What answers cost by [service.prices]", ["model"], registry=r)
         self.retries = Counter("tulou_retries_total", "Requests tried on another replica", ["model"], registry=r)
         self.ejections = Counter(
             "tulou_replica_ejections_total",

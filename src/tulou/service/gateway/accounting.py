@@ -2,6 +2,7 @@
 
 A row costs a request one append; a background task writes them out every half second. If the database is away, rows
 wait up to a bound, and those dropped beyond it are counted in the log. A kill -9 loses at most the last half second.
+Where a stream broke off before it told its usage, its events are counted as tokens.
 """
 
 from __future__ import annotations
@@ -9,47 +10,27 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
 
 import sqlalchemy as sa
 from prometheus_client import Counter
 from sqlalchemy.exc import SQLAlchemyError
 
-from tulou.core.state import requests
+from tulou.core.settings import PriceSettings
 from tulou.core.telemetry import Metrics
+from tulou.service.gateway.books import Books, Row
 from tulou.service.gateway.entry import CLIENT_GONE, Entry
 from tulou.service.gateway.live import Live
 from tulou.service.gateway.refusals import ApiError
 
 FLUSH_EVERY_S = 0.5
 SHADOW = "shadow"  # the route of copies for a version that is tried out; no user saw their answers
+FORGET_EVERY_S = 3600.0
 MAX_WAITING_ROWS = 50_000
-ROWS_AT_ONCE = 500  # 5,500 values; SQLite takes 32,766, PostgreSQL 65,535
+MAX_ROWS_AT_ONCE = 5_000  # in one transaction
 
 logger = logging.getLogger(__name__)
-
-
-Row = tuple[Any, ...]
-"""The values of one row of `requests`, in the order of its columns: a dict would cost three times as much."""
-
-
-def _insert(db: sa.Connection, rows: list[Row]) -> None:
-    """Insert many rows in one statement: the interpreter is held only while values are bound, and not for every row.
-
-    Row by row, this thread and the event loop would hand the interpreter to each other ten thousand times a second. The
-    rest goes row by row all the same, since SQLite keeps every statement it has seen: a large one takes 200 KB.
-    """
-    mark = "?" if db.dialect.paramstyle == "qmark" else "%s"
-    values = f"({', '.join([mark] * len(requests.columns))})"
-    insert = f"INSERT INTO {requests.name} ({', '.join(requests.columns.keys())}) VALUES "  # noqa: S608
-    many = insert + ", ".join([values] * ROWS_AT_ONCE)
-    whole = len(rows) - len(rows) % ROWS_AT_ONCE
-    for start in range(0, whole, ROWS_AT_ONCE):
-        db.exec_driver_sql(many, tuple(value for row in rows[start : start + ROWS_AT_ONCE] for value in row))
-    if rest := rows[whole:]:
-        db.exec_driver_sql(insert + values, rest)
 
 
 class _Series:
@@ -64,6 +45,7 @@ class _Series:
         self.retries = metrics.retries.labels(model)
         self.prompt_tokens = metrics.tokens.labels(model, "prompt")
         self.completion_tokens = metrics.tokens.labels(model, "completion")
+        self.money = metrics.money.labels(model)
 
     def answered(self, status: int) -> Counter:
         if status not in self._answered:
@@ -77,10 +59,14 @@ class Accountant:
         state: sa.Engine,
         metrics: Metrics,
         live: Live,
+        prices: Mapping[str, PriceSettings] | None = None,
+        keep_days: int = 0,
         now: Callable[[], float] = time.time,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._state = state
+        self.books = Books(state)
+        self._prices = prices or {}
+        self._keep_days = keep_days  # of single requests; 0: for ever
         self._metrics = metrics
         self._live = live
         self._now = now
@@ -88,15 +74,15 @@ class Accountant:
         self._rows: list[Row] = []
         self._dropped = 0
         self._series: dict[tuple[str, str], _Series] = {}
-        self._writer: asyncio.Task[None] | None = None
+        self._beside: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
-        self._writer = asyncio.create_task(self._write_regularly())
+        self._beside = [asyncio.create_task(each) for each in (self._write_regularly(), self._forget_regularly())]
 
     async def stop(self) -> None:
-        if self._writer is not None:
-            self._writer.cancel()
-            await asyncio.gather(self._writer, return_exceptions=True)
+        for task in self._beside:
+            task.cancel()
+        await asyncio.gather(*self._beside, return_exceptions=True)
         self.flush()
 
     def open(self, route: str, request_id: str, key_id: str | None, model: str, model_version: str) -> Entry:
@@ -133,18 +119,20 @@ class Accountant:
 
     def _refused(self, rows: list[Row]) -> list[Row]:
         """Write `rows`; returns those that the database would not take."""
-        if not rows:
-            return rows
-        try:
-            with self._state.begin() as db:
-                _insert(db, rows)
-        except SQLAlchemyError as err:
-            logger.warning("accounting: %d rows wait, the state database refuses them: %s", len(rows), err)
-            return rows
+        for start in range(0, len(rows), MAX_ROWS_AT_ONCE):
+            try:
+                self.books.write(rows[start : start + MAX_ROWS_AT_ONCE])
+            except SQLAlchemyError as err:
+                waiting = rows[start:]
+                logger.warning("accounting: %d rows wait, the state database refuses them: %s", len(waiting), err)
+                return waiting
         return []
 
     def close(self, entry: Entry) -> None:
         seconds = self._clock() - entry.started
+        if entry.events and not entry.completion_tokens:
+            entry.completion_tokens = entry.events
+        entry.money = self._money(entry)
         series = self._of(entry.route, entry.model)
         series.in_flight.dec()
         series.answered(entry.status).inc()
@@ -157,6 +145,8 @@ class Accountant:
             first_ms = entry.first_token_s * 1000
         if entry.retries:
             series.retries.inc(entry.retries)
+        if entry.money:
+            series.money.inc(entry.money)
         if entry.route != SHADOW:
             self._live.record(entry.model, entry.status, seconds * 1000, first_ms, entry.completion_tokens)
         self._keep(entry, seconds)
@@ -173,8 +163,9 @@ class Accountant:
             if self._dropped % 1000 == 1:
                 logger.error("accounting: %d rows dropped, the state database does not keep up", self._dropped)
             return
+        first_ms = None if entry.first_token_s is None else round(entry.first_token_s * 1000, 3)
         self._rows.append(
-            (
+            Row(
                 entry.request_id,
                 self._now(),
                 entry.key_id,
@@ -186,11 +177,33 @@ class Accountant:
                 round(seconds * 1000, 3),
                 entry.prompt_tokens,
                 entry.completion_tokens,
+                entry.variant,
+                entry.is_cached,
+                first_ms,
+                entry.money,
             )
         )
+
+    def _money(self, entry: Entry) -> float:
+        price = self._prices.get(entry.model)
+        if price is None or entry.is_cached:
+            return 0.0
+        return money(price, entry.prompt_tokens, entry.completion_tokens)
 
     async def _write_regularly(self) -> None:
         while True:
             await asyncio.sleep(FLUSH_EVERY_S)
             rows, self._rows = self._rows, []  # here and not in the thread, where a row could be added meanwhile
             self._rows = await asyncio.to_thread(self._refused, rows) + self._rows
+
+    async def _forget_regularly(self) -> None:
+        while self._keep_days:
+            try:
+                await asyncio.to_thread(self.books.forget, self._now() - self._keep_days * 86_400)
+            except SQLAlchemyError as err:
+                logger.warning("accounting: old rows stay, the state database does not delete them: %s", err)
+            await asyncio.sleep(FORGET_EVERY_S)
+
+
+def money(price: PriceSettings, prompt_tokens: float, completion_tokens: float) -> float:
+    return (price.prompt * prompt_tokens + price.completion * completion_tokens) / 1e6

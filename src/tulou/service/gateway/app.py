@@ -12,9 +12,13 @@ from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tulou.core.settings import ServiceSettings
+from tulou.core.urls import expand
 from tulou.service.gateway.cold import build_cold
+from tulou.service.gateway.counters import open_counters
 from tulou.service.gateway.exchange import Exchange, Services
+from tulou.service.gateway.keyring import Keyring
 from tulou.service.gateway.keys import Keys
+from tulou.service.gateway.limiter import Limiter
 from tulou.service.gateway.operations import OPERATIONS
 from tulou.service.gateway.path import walk
 from tulou.service.gateway.switchboard import Switchboard
@@ -28,7 +32,8 @@ def build_gateway(
     exposition: Callable[[], Awaitable[bytes]] | None = None,
 ) -> ASGIApp:
     """The ASGI application; its lifespan starts and stops the switchboard and its replicas."""
-    services = Services(settings, switchboard, keys, exposition=exposition)
+    counters = open_counters(expand(settings.limits), switchboard.accountant.books.spent)
+    services = Services(settings, switchboard, Keyring(keys), Limiter(counters, settings.prices), exposition=exposition)
     cold = build_cold(services, extra_routes)
     operations = {operation.path: operation for operation in OPERATIONS}
 

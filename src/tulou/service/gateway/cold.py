@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -23,6 +22,7 @@ from tulou.core.types import ModelManifest
 from tulou.service.gateway import refusals, wire
 from tulou.service.gateway.exchange import Services
 from tulou.service.gateway.exposition import note_states
+from tulou.service.gateway.keys import Key
 from tulou.service.gateway.operations import OPERATIONS, json_response
 from tulou.service.gateway.path import secret_in
 
@@ -35,10 +35,12 @@ def build_cold(services: Services, extra_routes: Sequence[BaseRoute] = ()) -> AS
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         try:
             await services.patrol.start()
+            await services.limiter.counters.start()
             await services.switchboard.start()
             yield
         finally:
             await services.switchboard.stop()
+            await services.limiter.counters.stop()
             await services.patrol.stop()
 
     routes: list[BaseRoute] = [
@@ -68,17 +70,21 @@ class _Desk:
         raise HTTPException(405)
 
     async def list_models(self, request: Request) -> Response:
-        if refusal := await self._refusal(request):
-            return refusal
-        cards = [self._card(name, manifest) for name, manifest in self._switchboard.models.items()]
-        return json_response(wire.ModelList(cards))
+        try:
+            key = await self._key(request)
+        except refusals.ApiError as err:
+            return refused(err)
+        models = self._switchboard.models.items()
+        return json_response(wire.ModelList([self._card(*each) for each in models if key.may_use(each[0])]))
 
     async def show_model(self, request: Request) -> Response:
-        if refusal := await self._refusal(request):
-            return refusal
         name = request.path_params["model"]
+        try:
+            key = await self._key(request)
+        except refusals.ApiError as err:
+            return refused(err)
         manifest = self._switchboard.models.get(name)
-        if manifest is None:
+        if manifest is None or not key.may_use(name):
             return refused(refusals.model_unknown(name))
         return json_response(self._card(name, manifest))
 
@@ -100,15 +106,13 @@ class _Desk:
         body = {"status": "ready" if is_ready else "starting", "replicas": ready}
         return JSONResponse(body, 200 if is_ready else 503)
 
-    async def _refusal(self, request: Request) -> Response | None:
+    async def _key(self, request: Request) -> Key:
+        """Raises `ApiError`, counted, without a valid one."""
         try:
-            secret = secret_in(request.headers.get("authorization", "").encode("latin-1"))
-            if await asyncio.to_thread(self._keys.find, secret) is None:
-                raise refusals.key_wrong(secret)
+            return await self._keys.valid(secret_in(request.headers.get("authorization", "").encode("latin-1")))
         except refusals.ApiError as err:
             self._switchboard.accountant.refused("/v1/models", err.status)
-            return refused(err)
-        return None
+            raise
 
     def _card(self, name: str, manifest: ModelManifest) -> wire.ModelCard:
         version = manifest.version or manifest.fingerprint

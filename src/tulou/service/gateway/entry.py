@@ -40,6 +40,8 @@ class Entry:
     status: int = 200
     variant: str = ""  # of the rollout
     is_cached: bool = False  # answered without a replica, and free of charge
+    events: int = 0  # of a stream so far
+    money: float = 0.0  # by [service.prices]; known at the end
     clock: Callable[[], float] = field(default=time.monotonic, repr=False)
 
     def saw_first_token(self) -> None:

@@ -27,7 +27,9 @@ from tulou.service.gateway.switchboard import Switchboard
 from tulou.service.gateway.upstream import Whole
 
 if TYPE_CHECKING:
-    from tulou.service.gateway.keys import Key, Keys
+    from tulou.service.gateway.keyring import Keyring
+    from tulou.service.gateway.keys import Key
+    from tulou.service.gateway.limiter import Limiter, Reservation
 
 TICK_S = 0.1
 BODY_S = 30.0  # for a request's body to arrive
@@ -47,8 +49,8 @@ class Exchange:
 
     __slots__ = (
         "answer", "body", "cache_key", "ended_by", "entry", "has_begun", "headers", "key", "leave", "manifest",
-        "model", "operation", "peeked", "receive", "request_id", "scope", "send", "services", "started", "task",
-        "versions", "watcher",
+        "model", "operation", "peeked", "receive", "request_id", "reserved", "scope", "send", "services", "started",
+        "task", "versions", "watcher",
     )  # fmt: skip
 
     key: Key  # who asks
@@ -65,6 +67,7 @@ class Exchange:
         self.headers: list[tuple[bytes, bytes]] = []  # that stages add to the answer
         self.body: bytes | None = None
         self.entry: Entry | None = None  # in the accounts, once a model is asked
+        self.reserved: Reservation | None = None  # of its key's budgets
         self.has_begun = False  # the answer has, for the client
         self.versions: Sequence[str] = ()  # of the model, in the order in which they are to be asked
         self.cache_key: tuple[bytes, str] | None = None  # under which to keep the answer, if this version gives it
@@ -140,6 +143,7 @@ class Services:
 
     settings: ServiceSettings
     switchboard: Switchboard
-    keys: Keys
+    keys: Keyring
+    limiter: Limiter
     patrol: Patrol = field(default_factory=Patrol)
     exposition: Callable[[], Awaitable[bytes]] | None = None  # of several processes together; None: this one's metrics

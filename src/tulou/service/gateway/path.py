@@ -15,7 +15,7 @@ from tulou.service.gateway import refusals
 from tulou.service.gateway.dispatch import Ask
 from tulou.service.gateway.entry import CLIENT_GONE
 from tulou.service.gateway.exchange import Exchange
-from tulou.service.gateway.keys import Key
+from tulou.service.gateway.limits import estimate
 from tulou.service.gateway.peek import asking_for_usage
 from tulou.service.gateway.peek import peek as peek_into
 from tulou.service.gateway.places import Leave
@@ -28,24 +28,9 @@ Stage = Callable[[Exchange], Awaitable[None] | None]
 logger = logging.getLogger(__name__)
 
 
-def authenticate(exchange: Exchange) -> Awaitable[None] | None:
-    """Whose key it is, and whether it may ask models at all."""
-    secret = secret_in(exchange.header(b"authorization"))
-    is_known, key = exchange.services.keys.remembered(secret)
-    if not is_known:
-        return _look_up(exchange, secret)
-    _identify(exchange, secret, key)
-    return None
-
-
-async def _look_up(exchange: Exchange, secret: str) -> None:
-    """Waits for the database, once in a while for each key."""
-    _identify(exchange, secret, await asyncio.to_thread(exchange.services.keys.find, secret))
-
-
-def _identify(exchange: Exchange, secret: str, key: Key | None) -> None:
-    if key is None:
-        raise refusals.key_wrong(secret)
+async def authenticate(exchange: Exchange) -> None:
+    """Whose key it is, and whether it may ask models at all. Waits for the database once in a while for each key."""
+    key = await exchange.services.keys.valid(secret_in(exchange.header(b"authorization")))
     if not key.may_ask:
         raise refusals.role_forbids(key.role)
     exchange.key = key
@@ -78,16 +63,37 @@ def peek(exchange: Exchange) -> None:
 
 
 def find_model(exchange: Exchange) -> None:
-    """The model asked for; from here on the request is in the accounts."""
+    """The model asked for, where the key may use it."""
     name, operation, switchboard = exchange.peeked.model, exchange.operation, exchange.services.switchboard
     manifest = switchboard.models.get(name)
     if manifest is None:
         raise refusals.model_unknown(name)
     if manifest.task != operation.task:
         raise refusals.model_unfit(name, manifest.task, operation.path)
+    if not exchange.key.may_use(name):
+        raise refusals.model_forbidden(name, exchange.key.id)
     exchange.manifest, exchange.model = manifest, name
-    exchange.entry = switchboard.accountant.open(
-        operation.path, exchange.request_id, exchange.key.id, name, manifest.version or manifest.fingerprint
+
+
+async def reserve(exchange: Exchange) -> None:
+    """What it may cost, within the budgets of its key. Waits for counters that are shared; those here know at once."""
+    peeked, body = exchange.peeked, exchange.body or b""
+    max_tokens = peeked.max_completion_tokens or peeked.max_tokens
+    exchange.reserved, headers = await exchange.services.limiter.reserve(
+        exchange.key, exchange.model, len(body), max_tokens, peeked.n or 1
+    )
+    exchange.headers += headers
+
+
+def open_account(exchange: Exchange) -> None:
+    """From here on the request is in the accounts."""
+    manifest = exchange.manifest
+    exchange.entry = exchange.services.switchboard.accountant.open(
+        exchange.operation.path,
+        exchange.request_id,
+        exchange.key.id,
+        exchange.model,
+        manifest.version or manifest.fingerprint,
     )
 
 
@@ -179,13 +185,17 @@ async def relay(exchange: Exchange) -> None:
 
 def settle(exchange: Exchange, status: int) -> None:
     """Write it into the accounts; tell the limits what it really took."""
-    accountant = exchange.services.switchboard.accountant
+    accountant, entry, reserved = exchange.services.switchboard.accountant, exchange.entry, exchange.reserved
     if exchange.leave is not None:
         exchange.leave()
-    if exchange.entry is None:
+    if entry is None:
         accountant.refused(exchange.operation.path, status)
-    else:
-        accountant.close(exchange.entry)
+        return
+    if entry.events and not entry.prompt_tokens:  # a stream broken off before it told
+        entry.prompt_tokens, _ = estimate(len(exchange.body or b""), None)
+    accountant.close(entry)
+    if reserved is not None:
+        exchange.services.limiter.settle(reserved, entry.prompt_tokens, entry.completion_tokens, entry.money)
 
 
 STAGES: Sequence[Stage] = (
@@ -193,6 +203,8 @@ STAGES: Sequence[Stage] = (
     read_body,
     peek,
     find_model,
+    reserve,
+    open_account,
     choose_variant,
     look_in_cache,
     take_place,

@@ -6,12 +6,15 @@ program may match them, ours where they tell a person what to do.
 
 from __future__ import annotations
 
+import math
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
 from tulou.core.errors import ServiceError
+from tulou.service.gateway.limits import Headers, Refusal, duration
 
 INVALID = "invalid_request_error"
 
@@ -44,6 +47,7 @@ class ApiError(ServiceError):
         code: str | None = None,
         param: str | None = None,
         retry_after_s: int | None = None,
+        more_headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(message)
         self.status = status
@@ -52,6 +56,7 @@ class ApiError(ServiceError):
         self.code = code
         self.param = param
         self.retry_after_s = retry_after_s
+        self.more_headers = more_headers or {}
 
     @property
     def body(self) -> dict[str, Any]:
@@ -59,7 +64,8 @@ class ApiError(ServiceError):
 
     @property
     def headers(self) -> dict[str, str]:
-        return {} if self.retry_after_s is None else {"retry-after": str(self.retry_after_s)}
+        wait = {} if self.retry_after_s is None else {"retry-after": str(self.retry_after_s)}
+        return {**wait, **self.more_headers}
 
 
 def redacted(secret: str) -> str:
@@ -80,6 +86,49 @@ def key_missing() -> ApiError:
 def key_wrong(secret: str) -> ApiError:
     message = f"Incorrect API key provided: {redacted(secret)}. Make one with `tulou keys create`."
     return ApiError(401, message, code="invalid_api_key")
+
+
+_KEY_PROBLEMS = {
+    "revoked": "has been revoked; make another with `tulou keys create`",
+    "disabled": "is disabled for now; `tulou keys limit ID --enable` brings it back",
+    "expired": "has expired; `tulou keys limit ID --expires 30d` renews it",
+    "rotated": "was replaced by a newer one, and its grace time is over",
+}
+
+
+def key_not_valid(problem: str) -> ApiError:
+    """For a key that was good once: `revoked`, `disabled`, `expired` or `rotated`."""
+    return ApiError(401, f"Your API key {_KEY_PROBLEMS[problem]}.", code="invalid_api_key")
+
+
+def model_forbidden(model: str, key_id: str) -> ApiError:
+    message = f"Key `{key_id}` does not have access to model `{model}`."
+    return ApiError(403, message, code="model_not_found")
+
+
+def over_budget(key_id: str, refusal: Refusal, headers: Headers) -> ApiError:
+    """429 for a request that does not fit into a budget of its key; clients are told whether to try again."""
+    unit, period, amount = refusal.budget
+    told = {name.decode(): value.decode() for name, value in headers}
+    need = f"Limit {amount:.10g}, Used {refusal.used:.10g}, Requested {refusal.cost:.10g}."
+    if refusal.is_too_large:
+        message = f"Request too large for key `{key_id}` on {unit} per {period}: {need}"
+        return ApiError(429, message, unit, "rate_limit_exceeded", more_headers=told | {"x-should-retry": "false"})
+    wait, wait_s = duration(refusal.retry_after_s), max(math.ceil(refusal.retry_after_s), 1)
+    if period == "minute":
+        message = f"Rate limit reached for key `{key_id}` on {unit} per min: {need} Please try again in {wait}."
+        told["retry-after-ms"] = str(math.ceil(refusal.retry_after_s * 1000))
+        return ApiError(429, message, unit, "rate_limit_exceeded", retry_after_s=wait_s, more_headers=told)
+    message = (
+        f"You exceeded your current quota: the {unit} of this {period} for key `{key_id}` are used up. {need} "
+        f"The next {period} begins in {wait}; `tulou keys limit {key_id} {refusal.budget.name}=AMOUNT` raises it."
+    )
+    quota, told = "insufficient_quota", told | {"x-should-retry": "false"}
+    return ApiError(429, message, quota, quota, retry_after_s=wait_s, more_headers=told)
+
+
+def state_unavailable(message: str) -> ApiError:
+    return ApiError(503, f"{message}.", "server_error", "state_unavailable", retry_after_s=1)
 
 
 def role_forbids(role: str) -> ApiError:

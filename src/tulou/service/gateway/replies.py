@@ -32,6 +32,7 @@ async def send_stream(exchange: Exchange, events: Events, hides_usage: bool) -> 
     async with aclosing(events):
         async for piece in events:
             entry.saw_first_token()
+            entry.events += piece.count(b"data:")
             usage, shown = answers.read_usage(piece, hides_usage)
             if usage is not None:
                 entry.prompt_tokens, entry.completion_tokens = usage.prompt_tokens, usage.completion_tokens

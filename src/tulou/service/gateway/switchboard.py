@@ -61,7 +61,7 @@ class Switchboard:
         self.pool = pool
         self.metrics = metrics
         self.live = Live()
-        self.accountant = Accountant(state, metrics, self.live)
+        self.accountant = Accountant(state, metrics, self.live, settings.prices, settings.keep_requests_days)
         self.timeout_s = settings.timeout_s
         self._connections = Connections(Patience(first_byte_s=settings.first_byte_s, idle_s=settings.idle_s))
         self.variants = VariantTable()

@@ -31,6 +31,7 @@ const ICONS = {
   data: "M5 6c0-3 14-3 14 0s-14 3-14 0Zm0 0v12c0 3 14 3 14 0V6M5 12c0 3 14 3 14 0",
   model: "M12 3l8 4.5v9L12 21l-8-4.5v-9zM4 7.5l8 4.5 8-4.5M12 12v9",
   service: "M4 5h16v6H4zM4 13h16v6H4zM8 8h.01M8 16h.01",
+  usage: "M5 20v-8M12 20V4M19 20v-5",
   chat: "M4 5h16v11H9l-5 4z",
   pen: "M4 20l1-5L16 4l4 4L9 19zM13 7l4 4",
   out: "M14 4h5v16h-5M10 8l-4 4 4 4M6 12h9",

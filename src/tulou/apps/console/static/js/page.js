@@ -20,6 +20,14 @@ const day = new Intl.DateTimeFormat(locale, { month: "short", day: "numeric", ho
 const DASH = "–";
 
 export const number = (value) => (value === null || value === undefined ? DASH : numbers.format(value));
+const short = new Intl.NumberFormat(locale, { notation: "compact", maximumFractionDigits: 1 });
+export const compact = (value) => (value < 100_000 ? number(value) : short.format(value));
+
+export function money(value) {
+  const digits = value && value < 1 ? 4 : 2; // a single request costs less than a cent
+  return value.toLocaleString(locale, { minimumFractionDigits: 2, maximumFractionDigits: digits });
+}
+
 export const percent = (value, digits = 1) =>
   value === null || value === undefined ? DASH : `${(value * 100).toFixed(value === 1 ? 0 : digits)}%`;
 

@@ -9,6 +9,7 @@ const PLACES = [
   ["/#data", "data", "nav.data"],
   ["/#models", "model", "nav.models"],
   ["/#service", "service", "nav.service"],
+  ["/#usage", "usage", "nav.usage"],
   ["/#conversations", "chat", "nav.conversations"],
   null,
   ["/content", "pen", "nav.content"],

@@ -1,0 +1,120 @@
+"""Where the use of keys is counted: in this process, or in Redis for several gateways together. One protocol.
+
+What has been used of a day and a month is in the state database too (`usage_by_day`), so that a restart forgets
+nothing: a key's counts begin there when it is first met. Memory costs a microsecond and knows this process alone; two
+gateways, or two workers of one, each let a whole minute's budget through.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from tulou.core.errors import ServiceError
+from tulou.service.gateway.limits import (
+    Budgets,
+    Cost,
+    Headers,
+    Meter,
+    Refusal,
+    headers,
+    over,
+    refusal,
+)
+
+Spent = Callable[[str, float], Mapping[str, float]]
+"""A key's id and the time, to what it has used so far: `{"tokens/day": 120, ...}`. Blocks."""
+
+
+class Verdict(NamedTuple):
+    headers: Headers  # `x-ratelimit-*`
+    refusal: Refusal | None  # None: admitted, and its cost is counted
+
+
+class Counters(Protocol):
+    async def start(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+    async def admit(self, key_id: str, budgets: Budgets, cost: Cost, now: float) -> Verdict:
+        """Count `cost` if it fits into all budgets, else nothing. Raises `ServiceError` where nobody can tell."""
+        ...
+
+    def settle(self, key_id: str, budgets: Budgets, difference: Cost, at: float) -> None:
+        """Correct what was counted `at` the time of admission."""
+        ...
+
+
+@dataclass(slots=True)
+class Ledger:
+    """One key's budgets with a meter for each."""
+
+    budgets: Budgets
+    meters: list[Meter]
+
+
+class MemoryCounters:
+    """Counts in this process; they wait for nothing but the database, once for each key."""
+
+    def __init__(self, spent: Spent) -> None:
+        self._spent = spent
+        self._ledgers: dict[str, Ledger] = {}
+
+    async def start(self) -> None:
+        pass
+
+    async def stop(self) -> None:
+        pass
+
+    async def admit(self, key_id: str, budgets: Budgets, cost: Cost, now: float) -> Verdict:
+        meters = (await self.ledger(key_id, budgets, now)).meters
+        index = over(budgets, meters, cost, now)
+        if index >= 0:
+            return Verdict(headers(budgets, meters, now), refusal(budgets, meters, cost, now, index))
+        add(budgets, meters, cost, now)
+        return Verdict(headers(budgets, meters, now), None)
+
+    def settle(self, key_id: str, budgets: Budgets, difference: Cost, at: float) -> None:
+        ledger = self._ledgers.get(key_id)
+        if ledger is not None:
+            add(ledger.budgets, ledger.meters, difference, at)
+
+    async def ledger(self, key_id: str, budgets: Budgets, now: float) -> Ledger:
+        """The key's ledger at `now`; made, or fitted to budgets that have changed, where needed."""
+        ledger = self._ledgers.get(key_id)
+        if ledger is None or (ledger.budgets is not budgets and ledger.budgets != budgets):
+            ledger = await self._open(key_id, budgets, now)
+        for meter in ledger.meters:
+            meter.turn(now)
+        return ledger
+
+    async def _open(self, key_id: str, budgets: Budgets, now: float) -> Ledger:
+        spent: Mapping[str, float] = {}
+        if any(each.period != "minute" for each in budgets):
+            try:
+                spent = await asyncio.to_thread(self._spent, key_id, now)
+            except SQLAlchemyError as err:
+                raise ServiceError("budgets cannot be checked: the state database does not answer") from err
+        before = self._ledgers.get(key_id)  # as it is now, after waiting
+        known = {each.name: meter for each, meter in zip(before.budgets, before.meters, strict=True)} if before else {}
+        meters = [known.get(each.name) or Meter(each.period, now, spent.get(each.name, 0.0)) for each in budgets]
+        ledger = self._ledgers[key_id] = Ledger(budgets, meters)
+        return ledger
+
+
+def add(budgets: Budgets, meters: list[Meter], cost: Cost, at: float) -> None:
+    for (unit, _, _), meter in zip(budgets, meters, strict=True):
+        meter.add(cost.requests if unit == "requests" else cost.tokens if unit == "tokens" else cost.money, at)
+
+
+def open_counters(url: str, spent: Spent) -> Counters:
+    """Raises `MissingExtraError` where the client library of `url` is not installed."""
+    if url == "memory://":
+        return MemoryCounters(spent)
+    from tulou.service.gateway.counters_redis import RedisCounters
+
+    return RedisCounters(url, spent)
