@@ -23,7 +23,6 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tulou.core.progress import Progress
 from tulou.data.kernels.clusters import roots, unite
 from tulou.data.kernels.fingerprint import Unit, similarities
 from tulou.data.kernels.meetings import Rows, blocks, meetings
@@ -63,7 +62,7 @@ class _Marks:
     labels: NDArray[np.int32]  # -1: none
 
 
-def find_copies(shards: Sequence[Path], settings: CopySettings, progress: Progress) -> dict[str, int]:
+def find_copies(shards: Sequence[Path], settings: CopySettings) -> dict[str, int]:
     """Write `COPIES` into each shard's folder: which of its rows go, by which rule, and the id of the copy that stays.
 
     Returns {"exact", "near", "clusters", "pairs"}.
@@ -78,7 +77,7 @@ def find_copies(shards: Sequence[Path], settings: CopySettings, progress: Progre
     if settings.finds_near and settings.threshold < 1:
         parents = np.arange(count)
         eligible = np.flatnonzero(is_first & marks.is_compared & (marks.shingles > 0))
-        pairs = _join_alike(shards, texts, marks, eligible, parents, settings, progress)
+        pairs = _join_alike(shards, texts, marks, eligible, parents, settings)
         best = _copies_of(texts, marks, roots(parents), settings)
     is_near = is_first & (best != np.arange(count))
     kept = best[first]
@@ -109,13 +108,7 @@ def _first_of_equals(digests: NDArray[np.uint64]) -> Rows:
 
 
 def _join_alike(
-    shards: Sequence[Path],
-    texts: _Column,
-    marks: _Marks,
-    eligible: Rows,
-    parents: Rows,
-    settings: CopySettings,
-    progress: Progress,
+    shards: Sequence[Path], texts: _Column, marks: _Marks, eligible: Rows, parents: Rows, settings: CopySettings
 ) -> int:
     """Unite what is alike, band by band; returns how many pairs were compared."""
     bands = [np.load(shard / BANDS, mmap_mode="r") for shard in shards]  # each (bands, rows)
@@ -125,7 +118,7 @@ def _join_alike(
         return meetings(np.concatenate([shard[band] for shard in bands])[eligible])
 
     compared = 0
-    with progress.bar("near copies", total=count, unit="bands") as bar, ThreadPoolExecutor(1) as ahead:
+    with ThreadPoolExecutor(1) as ahead:
         waiting = ahead.submit(met, 0)  # a band is sorted while the one before it is compared
         for band in range(count):
             left, right = waiting.result()
@@ -135,7 +128,6 @@ def _join_alike(
             compared += len(left)
             is_alike = _are_alike(texts, left, right, marks, settings)
             unite(parents, left[is_alike], right[is_alike])
-            bar.advance(1)
     return compared
 
 
