@@ -14,6 +14,7 @@ compared.
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ from tulou.data.kernels.meetings import Rows, blocks, meetings
 
 DOCUMENTS, MARKS, BANDS, COPIES = "documents.arrow", "marks.npz", "bands.npy", "copies.arrow"
 
+_BANDS_AHEAD = 2
 _ROUNDS = 20  # of looking for the best in what is left of a cluster; what is left after them stays
 
 COPY = pa.schema([pa.field("row", pa.int64()), pa.field("rule", pa.string()), pa.field("kept", pa.string())])
@@ -118,12 +120,12 @@ def _join_alike(
         return meetings(np.concatenate([shard[band] for shard in bands])[eligible])
 
     compared = 0
-    with ThreadPoolExecutor(1) as ahead:
-        waiting = ahead.submit(met, 0)  # a band is sorted while the one before it is compared
+    with ThreadPoolExecutor(_BANDS_AHEAD) as ahead:  # bands are sorted while those before them are compared
+        waiting = deque(ahead.submit(met, band) for band in range(min(_BANDS_AHEAD, count)))
         for band in range(count):
-            left, right = waiting.result()
-            if band + 1 < count:
-                waiting = ahead.submit(met, band + 1)
+            left, right = waiting.popleft().result()
+            if band + _BANDS_AHEAD < count:
+                waiting.append(ahead.submit(met, band + _BANDS_AHEAD))
             left, right = _worth_comparing(eligible[left], eligible[right], marks, roots(parents), settings)
             compared += len(left)
             is_alike = _are_alike(texts, left, right, marks, settings)
