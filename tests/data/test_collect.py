@@ -260,3 +260,17 @@ def test_digest_of_unchanged_files_reads_none_of_them(tmp_path: Path, monkeypatc
 
     monkeypatch.setattr("tulou.data.collect.files.file_digest", unexpected)
     assert source_digest(source, tmp_path) == first
+
+
+def test_whoever_waits_for_large_files_is_told_before_a_new_one_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = SourceSettings(name="s", url="data/*")
+    put(tmp_path, {"large.md": "l" * 100, "small.md": "s"})
+    os.utime(tmp_path / "data" / "large.md", (1e9, 1e9))
+    monkeypatch.setattr("tulou.data.collect.files._LARGE_BYTES", 100)
+    told: list[bool] = []
+    first = source_digest(source, tmp_path, on_large=lambda: told.append(True))
+    assert told == [True]
+    assert source_digest(source, tmp_path, on_large=lambda: told.append(True)) == first
+    assert told == [True]

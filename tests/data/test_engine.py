@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import signal
 import subprocess
@@ -81,6 +82,18 @@ def test_workers_end_with_the_process_that_started_them() -> None:
     while any(worker.is_running() and worker.status() != psutil.STATUS_ZOMBIE for worker in workers):
         assert time.monotonic() < deadline, "workers outlived their parent"
         time.sleep(0.05)
+
+
+def loaded_modules(_: int) -> list[str]:
+    found: list[str] = [name for name in ("numba", "pyarrow", "pandas", "scipy") if name in sys.modules]
+    importlib.util.find_spec("pandas")  # raises as long as it counts as missing
+    return found
+
+
+def test_workers_have_the_compiled_loops_and_may_load_what_was_left_out() -> None:
+    with ProcessPool(1) as pool:
+        [found] = pool.map(loaded_modules, range(1))
+    assert found == ["numba", "pyarrow"]
 
 
 def test_engines_are_chosen_by_url() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tulou.bootstrap.inputs import base_digest, tables
@@ -39,9 +40,12 @@ def collect(project: Project, source: SourceSettings) -> Stage:
 
     def digest() -> str:
         from tulou.data.collect import source_digest
+        from tulou.data.engine import make_ready
 
+        data = project.settings.data
         speech = base_digest(project, source.speech_model) if source.speech_model else ""
-        return source_digest(source, project.folder, lambda: project.state) + _readers() + speech
+        soon = partial(make_ready, data.engine, data.workers)
+        return source_digest(source, project.folder, lambda: project.state, soon) + _readers() + speech
 
     return Stage(
         name=f"collect.{source.name}",

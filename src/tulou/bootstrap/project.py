@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 from tulou.core.errors import SettingsError
 from tulou.core.settings import FILE_NAME, DataSettings, Settings, SupportSettings, load_settings, with_listen
 from tulou.core.stage import read_json
-from tulou.core.state import open_state
 from tulou.core.urls import expand
 
 if TYPE_CHECKING:
@@ -81,6 +80,8 @@ class Project:
 
     @cached_property
     def state(self) -> Engine:
+        from tulou.core.state import open_state
+
         return open_state(expand(self.settings.data.state), self.folder)
 
     @cached_property

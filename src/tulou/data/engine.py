@@ -187,6 +187,12 @@ def start_fork_server() -> None:
     forkserver.ensure_running()
 
 
+def make_ready(url: str, workers: int = 0) -> None:
+    """Begin with what the engine needs before its first job, and do not wait for it."""
+    if isinstance(open_engine(url, workers), ProcessPool):
+        start_fork_server()
+
+
 def open_engine(url: str, workers: int = 0) -> Engine:
     """The engine that [data] `engine` names; `workers` 0 means one for each core."""
     if url == "local":

@@ -14,6 +14,7 @@ compared.
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -23,13 +24,13 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tulou.core.progress import Progress
 from tulou.data.kernels.clusters import roots, unite
 from tulou.data.kernels.fingerprint import Unit, similarities
 from tulou.data.kernels.meetings import Rows, blocks, meetings
 
 DOCUMENTS, MARKS, BANDS, COPIES = "documents.arrow", "marks.npz", "bands.npy", "copies.arrow"
 
+_BANDS_AHEAD = 2
 _ROUNDS = 20  # of looking for the best in what is left of a cluster; what is left after them stays
 
 COPY = pa.schema([pa.field("row", pa.int64()), pa.field("rule", pa.string()), pa.field("kept", pa.string())])
@@ -63,7 +64,7 @@ class _Marks:
     labels: NDArray[np.int32]  # -1: none
 
 
-def find_copies(shards: Sequence[Path], settings: CopySettings, progress: Progress) -> dict[str, int]:
+def find_copies(shards: Sequence[Path], settings: CopySettings) -> dict[str, int]:
     """Write `COPIES` into each shard's folder: which of its rows go, by which rule, and the id of the copy that stays.
 
     Returns {"exact", "near", "clusters", "pairs"}.
@@ -78,7 +79,7 @@ def find_copies(shards: Sequence[Path], settings: CopySettings, progress: Progre
     if settings.finds_near and settings.threshold < 1:
         parents = np.arange(count)
         eligible = np.flatnonzero(is_first & marks.is_compared & (marks.shingles > 0))
-        pairs = _join_alike(shards, texts, marks, eligible, parents, settings, progress)
+        pairs = _join_alike(shards, texts, marks, eligible, parents, settings)
         best = _copies_of(texts, marks, roots(parents), settings)
     is_near = is_first & (best != np.arange(count))
     kept = best[first]
@@ -109,13 +110,7 @@ def _first_of_equals(digests: NDArray[np.uint64]) -> Rows:
 
 
 def _join_alike(
-    shards: Sequence[Path],
-    texts: _Column,
-    marks: _Marks,
-    eligible: Rows,
-    parents: Rows,
-    settings: CopySettings,
-    progress: Progress,
+    shards: Sequence[Path], texts: _Column, marks: _Marks, eligible: Rows, parents: Rows, settings: CopySettings
 ) -> int:
     """Unite what is alike, band by band; returns how many pairs were compared."""
     bands = [np.load(shard / BANDS, mmap_mode="r") for shard in shards]  # each (bands, rows)
@@ -125,17 +120,16 @@ def _join_alike(
         return meetings(np.concatenate([shard[band] for shard in bands])[eligible])
 
     compared = 0
-    with progress.bar("near copies", total=count, unit="bands") as bar, ThreadPoolExecutor(1) as ahead:
-        waiting = ahead.submit(met, 0)  # a band is sorted while the one before it is compared
+    with ThreadPoolExecutor(_BANDS_AHEAD) as ahead:  # bands are sorted while those before them are compared
+        waiting = deque(ahead.submit(met, band) for band in range(min(_BANDS_AHEAD, count)))
         for band in range(count):
-            left, right = waiting.result()
-            if band + 1 < count:
-                waiting = ahead.submit(met, band + 1)
+            left, right = waiting.popleft().result()
+            if band + _BANDS_AHEAD < count:
+                waiting.append(ahead.submit(met, band + _BANDS_AHEAD))
             left, right = _worth_comparing(eligible[left], eligible[right], marks, roots(parents), settings)
             compared += len(left)
             is_alike = _are_alike(texts, left, right, marks, settings)
             unite(parents, left[is_alike], right[is_alike])
-            bar.advance(1)
     return compared
 
 

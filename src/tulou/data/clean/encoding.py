@@ -8,6 +8,7 @@ English and simplified Chinese cost a search, accented and traditional text some
 
 from __future__ import annotations
 
+import codecs
 import math
 import re
 from collections.abc import Callable, Iterator
@@ -24,10 +25,14 @@ _MAX_ROUNDS = 8  # nobody damages a text oftener; each round undoes one
 _WINDOWS = {
     ord(bytes([byte]).decode("cp1252")): byte for byte in range(0x80, 0xA0) if byte not in b"\x81\x8d\x8f\x90\x9d"
 }
+_TO_WINDOWS = codecs.charmap_build(
+    "".join({byte: chr(char) for char, byte in _WINDOWS.items()}.get(byte, chr(byte)) for byte in range(256))
+)
 _WINDOWS_CHARS = "".join(map(chr, _WINDOWS))
 _HIGH = "\x80-\xff" + _WINDOWS_CHARS
-_FOREIGN = re.compile(r"(?:[^\x01-\x7f]+[\x01-\x7f]?)+")  # where damage shows
+_PLAIN = re.compile(r"(?<=[\x01-\x7f])[\x01-\x7f]+")  # where no damage shows: ASCII, but for the first behind a sign
 _ZERO_BYTES = re.compile(r"(?:[\x01-\x7f]\0){2,}|(?:\0[\x01-\x7f]){2,}")
+_LATIN_SIGN = re.compile("[\0\x80-\xff”]")  # a byte's character; of those in Windows-1252 only ” may stand alone
 _LATIN1 = re.compile(r"[\x80-\xff]")
 _MIN_UTF16_MEAN = -0.5  # of everyday score for each character; read from the wrong end, English scores -4
 
@@ -45,10 +50,13 @@ def _undone(text: str) -> tuple[str, str] | None:
     """`text` without the damage that was done to it last."""
     if text.isascii() and "\0" not in text:
         return None
-    foreign = " ".join(_FOREIGN.findall(text))
-    for rule, shows_in, undo in _DAMAGES:
-        if shows_in(foreign) and (better := undo(text)) != text:
-            return better, rule
+    is_latin = _LATIN_SIGN.search(text) is not None  # Chinese with no such character is spared most of the rules
+    foreign = " ".join(_PLAIN.split(text)) if is_latin else ""
+    for damage in _DAMAGES:
+        if (is_latin or not damage.is_latin) and damage.shows_in(foreign or text):
+            better = damage.undo(text)
+            if better != text:
+                return better, damage.rule
     return None
 
 
@@ -83,11 +91,11 @@ def _utf8_from_latin(text: str) -> str:
     if (whole := _whole_utf8(text)) is not None:
         return whole
     runs = list(_UTF8_RUN.finditer(text))
-    accepted = [_is_utf8_by_itself(text, run) for run in runs]
-    if any(accepted):  # then the rest of a text that is UTF-8 all over is believed, too
-        covered = sum(len(_LATIN1.findall(run[0])) for run in runs)
-        if covered >= _MIN_SHARE * len(_LATIN1.findall(text)):
-            accepted = [True] * len(runs)
+    covered = len(_LATIN1.findall("".join(run[0] for run in runs)))
+    if covered >= _MIN_SHARE * len(_LATIN1.findall(text)):  # UTF-8 all over: one that proves it speaks for the rest
+        accepted = [any(_is_utf8_by_itself(text, run) for run in runs)] * len(runs)
+    else:
+        accepted = [_is_utf8_by_itself(text, run) for run in runs]
     parts = []
     done = 0
     for run, is_utf8 in zip(runs, accepted, strict=True):
@@ -108,17 +116,21 @@ def _whole_utf8(text: str) -> str | None:
         decoded = _decoded(_bytes(text), "utf-8")
     except UnicodeEncodeError:  # a character that no byte shows as
         return None
-    if decoded is None or not all(
-        is_writing(char) or "\x80" <= char <= "\x9f" for char in set(decoded) if char > "\x7f"
-    ):
+    if decoded is None:
+        return None
+    is_plain = "".join(decoded.split()).isprintable()  # then it is writing, and nobody need look at each character
+    if not is_plain and not all(_is_writing_or_c1(char) for char in set(decoded) if char > "\x7f"):
         return None
     return decoded if any(_is_utf8_by_itself(text, run) for run in _UTF8_RUN.finditer(text)) else None
 
 
 def _is_utf8_by_itself(text: str, run: re.Match[str]) -> bool:
+    start, end = run.span()
+    before, after = text[max(0, start - 1) : start], text[end : end + 1]
+    if "\x80" <= before <= "\xff" or "\x80" <= after <= "\xff":
+        return False
     decoded = _decoded(_bytes(run[0]), "utf-8")
-    before, after = text[: run.start()][-1:], text[run.end() :][:1]
-    if not decoded or _LATIN1.match(before) or _LATIN1.match(after):
+    if not decoded:
         return False
     if len(decoded) > 1:
         chinese = _decoded(_bytes(run[0]), "gb18030")
@@ -372,7 +384,8 @@ def _damaged_stretches(line: str, gains: list[float]) -> Iterator[tuple[int, int
         to_sound = damaged - (_SWITCH if before in _ENDS_DAMAGED else _SWITCH_INSIDE)
         to_damaged = sound - (_SWITCH if before in _ENDS else _SWITCH_INSIDE)
         came_from.append((to_sound > sound, damaged >= to_damaged))
-        sound, damaged = max(sound, to_sound), max(damaged, to_damaged) + gain
+        sound = to_sound if to_sound > sound else sound  # max() would take half of the time of it all
+        damaged = (damaged if damaged >= to_damaged else to_damaged) + gain
         before = char
     is_damaged = damaged > sound
     end = len(gains)
@@ -429,12 +442,14 @@ def _windows_from_latin(text: str) -> str:
 
 def _bytes(text: str) -> bytes:
     """Bytes of `text` in Windows-1252 where it has the character, else in Latin-1, as browsers read them."""
-    for encoding in ("latin-1", "cp1252"):  # many times sooner, where one of them has all characters
-        try:
-            return text.encode(encoding)
-        except UnicodeEncodeError:
-            continue
-    return text.translate(_WINDOWS).encode("latin-1")
+    try:  # many times sooner, where one of the two has all characters
+        return text.encode("latin-1")
+    except UnicodeEncodeError:
+        pass
+    try:
+        return codecs.charmap_encode(text, "strict", _TO_WINDOWS)[0]
+    except UnicodeEncodeError:
+        return text.translate(_WINDOWS).encode("latin-1")
 
 
 def _decoded(data: bytes, encoding: str) -> str | None:
@@ -469,17 +484,25 @@ def _shows(pattern: str) -> Callable[[str], bool]:
     return lambda foreign: compiled.search(foreign) is not None
 
 
-# In this order; what a rule waits for costs little to look for, and sound text seldom has it.
-_DAMAGES: list[tuple[str, Callable[[str], bool], Callable[[str], str]]] = [
-    ("utf16_as_bytes", _shows("\0"), _from_utf16),
-    ("utf8_as_latin1", _shows(f"[\xc2-\xf4]{_REST}"), _utf8_from_latin),
-    ("gbk_as_latin1", _shows(f"{_PAIRS['gb18030'].pattern}|{_SIGN_START}"), _gbk_from_latin),
-    (
+@dataclass(frozen=True)
+class _Damage:
+    rule: str
+    shows_in: Callable[[str], bool]  # of the foreign characters of a text; costs little, and sound text seldom has it
+    undo: Callable[[str], str]
+    is_latin: bool = True  # shows as characters of Latin-1
+
+
+# In this order.
+_DAMAGES = [
+    _Damage("utf16_as_bytes", _shows("\0"), _from_utf16),
+    _Damage("utf8_as_latin1", _shows(f"[\xc2-\xf4]{_REST}"), _utf8_from_latin),
+    _Damage("gbk_as_latin1", _shows(f"{_PAIRS['gb18030'].pattern}|{_SIGN_START}"), _gbk_from_latin),
+    _Damage(
         "big5_as_latin1",
         _shows(f"(?:{_PAIRS['big5hkscs'].pattern})[^\0]*?(?:{_PAIRS['big5hkscs'].pattern})|{_SIGN_START}"),
         _big5_from_latin,
     ),
-    ("utf8_as_gbk", _is_rare, _utf8_from_gbk),
-    ("big5_as_gbk", _is_rare, _big5_from_gbk),
-    ("cp1252_as_latin1", _shows("[\x80-\x9f]"), _windows_from_latin),
+    _Damage("utf8_as_gbk", _is_rare, _utf8_from_gbk, is_latin=False),
+    _Damage("big5_as_gbk", _is_rare, _big5_from_gbk, is_latin=False),
+    _Damage("cp1252_as_latin1", _shows("[\x80-\x9f]"), _windows_from_latin),
 ]

@@ -79,7 +79,8 @@ def clean(
         for number in engine.map(prepare, shards):
             bar.advance(shards[number].rows)
     started = time.perf_counter()
-    copies = _find_copies(shards, progress)
+    with progress.bar("find copies"):
+        [copies] = engine.map(find_copies, [tuple(shards)])
     copies_s = round(time.perf_counter() - started, 3)
     with progress.bar("write", total=total, unit="records") as bar:
         summaries = []
@@ -109,6 +110,22 @@ def prepare(shard: Shard) -> int:
     from tulou.data.clean import shard as work
 
     return work.prepare(shard)
+
+
+def find_copies(shards: tuple[Shard, ...]) -> dict[str, int]:
+    """Say in each shard's folder which of its rows are copies; returns how many there are among all."""
+    from tulou.data.clean import copies
+
+    settings, is_labelled = shards[0].settings, shards[0].is_labelled
+    wanted = copies.CopySettings(
+        threshold=settings.near_duplicate_similarity,
+        unit=copies.unit_of(is_labelled=is_labelled),
+        is_labelled=is_labelled,
+        do_numbers_differ=settings.near_duplicate_numbers == "differ",
+        finds_exact="exact_duplicate" not in settings.off,
+        finds_near="near_duplicate" not in settings.off,
+    )
+    return copies.find_copies([shard.folder for shard in shards], wanted)
 
 
 def finish(shard: Shard) -> dict[str, Any]:
@@ -159,21 +176,6 @@ def _learn_words(shards: Sequence[Shard], folder: Path, engine: Engine, progress
                 bar.advance(shard.rows)
             counts.save(folder)
     return folder
-
-
-def _find_copies(shards: Sequence[Shard], progress: Progress) -> dict[str, int]:
-    from tulou.data.clean.copies import CopySettings, find_copies, unit_of
-
-    settings, is_labelled = shards[0].settings, shards[0].is_labelled
-    wanted = CopySettings(
-        threshold=settings.near_duplicate_similarity,
-        unit=unit_of(is_labelled=is_labelled),
-        is_labelled=is_labelled,
-        do_numbers_differ=settings.near_duplicate_numbers == "differ",
-        finds_exact="exact_duplicate" not in settings.off,
-        finds_near="near_duplicate" not in settings.off,
-    )
-    return find_copies([shard.folder for shard in shards], wanted, progress)
 
 
 def _merged(summaries: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -41,8 +41,16 @@ def collect(
     return collect_files(source, project, out, progress, engine)
 
 
-def source_digest(source: SourceSettings, project: Path, state: Callable[[], sa.Engine] | None = None) -> str:
-    """A digest that changes when what `source` names has changed, for a stage's fingerprint."""
+def source_digest(
+    source: SourceSettings,
+    project: Path,
+    state: Callable[[], sa.Engine] | None = None,
+    on_large: Callable[[], None] | None = None,
+) -> str:
+    """A digest that changes when what `source` names has changed, for a stage's fingerprint.
+
+    `on_large` is called before a large new file is read for it: several processes will be wanted soon.
+    """
     if is_database(source):
         return database_digest(source, project, state)
-    return files_digest(source, project)
+    return files_digest(source, project, on_large)

@@ -51,6 +51,7 @@ MEDIA_TYPES = {
     ".flac": "audio/flac",
     ".mp4": "video/mp4",
 }
+_LARGE_BYTES = 64 << 20  # several processes will read such a file, see ranges.py
 ARCHIVE = MEDIA_TYPES[".zip"]
 
 Matches = Callable[[str], bool]
@@ -116,8 +117,11 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def local_digest(url: str, source: str, project: Path) -> str:
-    """sha256 over the paths and contents of the files that the pattern `url` names."""
+def local_digest(url: str, source: str, project: Path, on_large: Callable[[], None] | None = None) -> str:
+    """sha256 over the paths and contents of the files that the pattern `url` names.
+
+    `on_large` is called before a large file is read that was not seen as it is.
+    """
     files, failures = find_files(url, source, project)
     cache_path = project / _DIGEST_CACHE
     cache = _read_cache(cache_path)
@@ -130,6 +134,8 @@ def local_digest(url: str, source: str, project: Path) -> str:
         if known is not None and known[:3] == stamp:
             digest = str(known[3])
         else:
+            if on_large is not None and stat.st_size >= _LARGE_BYTES:
+                on_large()
             digest = _digest_or_reason(file.path)
             if time.time() - stat.st_mtime > _RACY_S:
                 cache[file.uri] = [*stamp, digest]

@@ -43,14 +43,17 @@ def locate(source: SourceSettings, project: Path) -> tuple[list[Place], list[Fai
     return places, failures
 
 
-def files_digest(source: SourceSettings, project: Path) -> str:
-    """sha256 over the names and contents of the files, or over what a distant server says identifies their contents."""
+def files_digest(source: SourceSettings, project: Path, on_large: Callable[[], None] | None = None) -> str:
+    """sha256 over the names and contents of the files, or over what a distant server says identifies their contents.
+
+    `on_large` is called before a large file is read that was not seen as it is.
+    """
     url, _ = _without_archive(expand(source.url))
     if _is_remote(url):
         from tulou.data.collect.remote import remote_digest
 
         return remote_digest(url, source.name, project)
-    return local_digest(url, source.name, project)
+    return local_digest(url, source.name, project, on_large)
 
 
 def _without_archive(url: str) -> tuple[str, str | None]:

@@ -105,10 +105,11 @@ _NUMBER = re.compile(r"[0-9０-９]+(?:[.,:][0-9０-９]+)*")
 
 
 def digest(text: str) -> tuple[int, int]:
-    letters = [c.fold(char) for char in text if c.kind_of(char) & c.ALNUM] or list(text)
-    first, second = 1, 2
-    for char in letters:
-        first, second = _mixed(first, ord(char)), _mixed(second, ord(char), _SECOND)
+    """Two letters a step."""
+    letters = [ord(c.fold(char)) for char in text if c.kind_of(char) & c.ALNUM] or list(map(ord, text))
+    first, second = _mixed(1, len(letters)), _mixed(2, len(letters), _SECOND)
+    for left, right in zip(letters[::2], [*letters[1::2], 0], strict=False):
+        first, second = _mixed(first, left << 32 | right), _mixed(second, left << 32 | right, _SECOND)
     return first, second
 
 
@@ -301,6 +302,26 @@ def _smallest(hashes, count, factors, offsets, items, signature):  # type: ignor
 
 
 @njit(cache=True, nogil=True)
+def _digest(codes, kinds, count, letters):  # type: ignore[no-untyped-def]
+    """`letters` has room for one more than there are characters."""
+    kept = 0
+    for i in range(count):  # no jump that depends on the text
+        letters[kept] = codes[i]
+        kept += kinds[i] & 1
+    if kept == 0:
+        letters[:count] = codes[:count]
+        kept = count
+    letters[kept] = 0
+    first = _mix(np.uint64(1), np.uint64(kept), _M)
+    second = _mix(np.uint64(2), np.uint64(kept), _M2)
+    for i in range(0, kept, 2):
+        pair = letters[i] << _HIGH | letters[i + 1]
+        first = _mix(first, pair, _M)
+        second = _mix(second, pair, _M2)
+    return first, second
+
+
+@njit(cache=True, nogil=True)
 def _number_hash(codes, kinds, count):  # type: ignore[no-untyped-def]
     """`codes` as they stood in the text: digits and the marks between them do not change with case."""
     total = np.uint64(0)
@@ -324,7 +345,7 @@ def _number_hash(codes, kinds, count):  # type: ignore[no-untyped-def]
 def _fingerprint(  # type: ignore[no-untyped-def]
     data, offsets, kinds, folded, factors, shifts, unit, rows, digests, number_hashes, bands, shingle_counts
 ):
-    longest = 0
+    longest = 1
     for row in range(offsets.shape[0] - 1):
         longest = max(longest, offsets[row + 1] - offsets[row])
     codes = np.empty(longest, dtype=np.uint64)
@@ -334,18 +355,7 @@ def _fingerprint(  # type: ignore[no-untyped-def]
     signature = np.empty(factors.shape[0], dtype=np.uint32)
     for row in range(offsets.shape[0] - 1):
         count, han = decode_folded(data, offsets[row], offsets[row + 1], kinds, folded, codes, found)
-        first = np.uint64(1)
-        second = np.uint64(2)
-        letters = 0
-        for i in range(count):
-            if found[i] & 1:
-                letters += 1
-        for i in range(count):
-            if letters == 0 or found[i] & 1:
-                first = _mix(first, codes[i], _M)
-                second = _mix(second, codes[i], _M2)
-        digests[row, 0] = first
-        digests[row, 1] = second
+        digests[row, 0], digests[row, 1] = _digest(codes, found, count, tokens)
         number_hashes[row] = _number_hash(codes, found, count)
         is_chinese = han * 4 > count
         size = 2 if is_chinese else (3 if unit == 0 else 5)

@@ -13,14 +13,17 @@ from numpy.typing import NDArray
 
 Rows = NDArray[np.int64]
 
+_HALF, _LOW = np.uint64(32), np.uint64(0xFFFFFFFF)
 _WINDOW = 8  # texts of a crowded band that each one is compared with, besides the first
 _BLOCK_BYTES = 8 << 20  # of texts compared at once, on each core; their shingles take up to eight times as much
 
 
 def meetings(keys: NDArray[np.uint32]) -> tuple[Rows, Rows]:
     """Pairs of places with equal keys: each with the next `_WINDOW` in a run, and with the run's first."""
-    order = np.argsort(keys, kind="stable")
-    ranked = keys[order]
+    # Key and place in one number: sorting those is vector code, and equal keys stay in order.
+    sorted_both = np.sort(keys.astype(np.uint64) << _HALF | np.arange(len(keys), dtype=np.uint64))
+    order = (sorted_both & _LOW).astype(np.int64)
+    ranked = (sorted_both >> _HALF).astype(np.uint32)
     left: list[Rows] = []
     right: list[Rows] = []
     for lag in range(1, _WINDOW + 1):

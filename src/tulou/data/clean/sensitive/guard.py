@@ -40,7 +40,7 @@ _BUILT_IN = (
     Recogniser(find_chinese_addresses, ("address",), _NON_ASCII),
     Recogniser(find_english_addresses, ("address",), _ANY),
 )
-_TELLING = reduce(or_, (Trait[name] for found in _BUILT_IN for name in found.needs - _ANY), Trait.LONG_NUMBER)
+_TELLING = int(reduce(or_, (Trait[name] for found in _BUILT_IN for name in found.needs - _ANY), Trait.LONG_NUMBER))
 
 
 class Guard:
