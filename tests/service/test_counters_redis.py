@@ -68,6 +68,19 @@ async def test_what_one_settles_the_other_sees(redis_url: str) -> None:
         assert (await there.admit("settled", BUDGETS, Cost(1, 2_000), NOON)).refusal is None
 
 
+async def test_stopping_tells_what_is_left_and_takes_no_time(redis_url: str) -> None:
+    for turn in range(20):  # a cancellation would be swallowed by the client, and stopping hang
+        async with opened(redis_url) as counters:
+            await asyncio.gather(*(counters.admit(f"stop{turn}", BUDGETS, Cost(1, 900), NOON) for _ in range(10)))
+            counters.settle(f"stop{turn}", BUDGETS, Cost(0, -5_000), NOON)
+            started = time.monotonic()
+        assert time.monotonic() - started < 0.5
+        assert (await counters.admit(f"stop{turn}", BUDGETS, Cost(1), NOON)).refusal is None  # waits for nobody
+        async with opened(redis_url) as other:
+            told = await other.admit(f"stop{turn}", BUDGETS, Cost(1), NOON)
+            assert dict(told.headers)[b"x-ratelimit-remaining-tokens"] == b"6000"
+
+
 async def test_counters_do_not_stay_for_ever(redis_url: str) -> None:
     import redis
 

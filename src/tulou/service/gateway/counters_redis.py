@@ -79,7 +79,7 @@ class RedisCounters:
             decode_responses=True,
             max_connections=4,
             socket_connect_timeout=RETRY_S,
-            socket_timeout=RETRY_S,
+            socket_timeout=ANSWER_S,
             retry=retry.Retry(backoff.NoBackoff(), 0),
         )
         self._errors: tuple[type[BaseException], ...] = (redis.RedisError, OSError, TimeoutError)
@@ -88,6 +88,7 @@ class RedisCounters:
         self._questions: list[_Question] = []
         self._owed: Counter[str] = Counter()  # corrections that Redis has not been told
         self._something = asyncio.Event()
+        self._stopping = asyncio.Event()
         self._talk: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -95,17 +96,18 @@ class RedisCounters:
         self._talk = asyncio.create_task(self._talk_on())
 
     async def stop(self) -> None:
+        """Tell Redis what it has not been told. The talk ends by itself: its client swallows cancellations at times."""
+        self._stopping.set()
+        self._something.set()
         if self._talk is not None:
-            self._talk.cancel()
-            await asyncio.gather(self._talk, return_exceptions=True)
-        if not self._is_away:
-            await self._round_trip([])
+            await asyncio.wait({self._talk}, timeout=2 * RETRY_S)
         with suppress(*self._errors):
-            await self._redis.aclose()
+            async with asyncio.timeout(RETRY_S):
+                await self._redis.aclose()
 
     async def admit(self, key_id: str, budgets: Budgets, cost: Cost, now: float) -> Verdict:
         ledger = await self._here.ledger(key_id, budgets, now)
-        if self._is_away:
+        if self._is_away or self._stopping.is_set():
             return await self._admit_alone(key_id, budgets, cost, now)
         meters = ledger.meters
         ends = [meter.ends for meter in meters]
@@ -146,18 +148,20 @@ class RedisCounters:
         self._something.set()
 
     async def _talk_on(self) -> None:
-        while True:
+        while not self._stopping.is_set() or self._questions or (self._owed and not self._is_away):
             if self._is_away:
-                await asyncio.sleep(RETRY_S)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(RETRY_S):
+                        await self._stopping.wait()
                 await self._ask_whether_there()
                 continue
             await self._something.wait()
             self._something.clear()
             questions = self._questions[:MAX_TOGETHER]
             self._questions = self._questions[MAX_TOGETHER:]
-            if self._questions:
-                self._something.set()
             await self._round_trip(questions)
+            if self._questions or self._stopping.is_set():
+                self._something.set()
 
     async def _round_trip(self, questions: Sequence[_Question]) -> None:
         owed, self._owed = self._owed, Counter()
