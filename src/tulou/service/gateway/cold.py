@@ -22,8 +22,9 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from tulou.core.types import ModelManifest
 from tulou.service.gateway import refusals, wire
+from tulou.service.gateway.call import json_response
 from tulou.service.gateway.exchange import Services
-from tulou.service.gateway.operations import OPERATIONS, json_response
+from tulou.service.gateway.operations import OPERATIONS
 from tulou.service.gateway.path import secret_in
 
 
