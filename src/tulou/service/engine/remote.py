@@ -69,16 +69,9 @@ class _Remote:
             raise Unsupported("begun", f"model {self.manifest.name!r} runs elsewhere and cannot continue an answer")
         raw, is_streamed = msgspec.json.encode(asked | {"model": self._model}), bool(asked.get("stream"))
         connections = await self._ready()
-        ends_at = time.monotonic() + self._timeout_s
+        there, ends_at = Endpoint(self._url, self._model, self._url), time.monotonic() + self._timeout_s
         try:
-            answer = await connections.ask(
-                Endpoint(self._url, self._model, self._url),
-                path,
-                raw,
-                f"req_{secrets.token_hex(16)}",
-                is_streamed,
-                ends_at,
-            )
+            answer = await connections.ask(there, path, raw, f"req_{secrets.token_hex(16)}", is_streamed, ends_at)
         except (ReplicaLost, OutOfTime) as err:
             raise self._unreachable(err) from err
         if isinstance(answer, Whole):
