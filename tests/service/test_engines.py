@@ -70,7 +70,7 @@ def write_onnx_encoder(folder: Path, width: int, is_normalised: bool) -> None:
     from onnx import TensorProto, helper
 
     vectors = np.random.default_rng(0).normal(size=(len(VOCABULARY), width)).astype(np.float32)
-    constants = {"vectors": vectors, "two": np.array([2]), "one": np.array([1]), "floor": np.float32([1])}
+    constants = {"vectors": vectors, "two": np.array([2]), "one": np.array([1]), "floor": np.array([1], np.float32)}
     nodes = [
         ("Gather", ["vectors", "input_ids"], "words", {}),  # (B, T, D)
         ("Cast", ["attention_mask"], "float_mask", {"to": TensorProto.FLOAT}),

@@ -27,11 +27,11 @@ from tulou.service.engine.base import (
     Generation,
     PromptTooLong,
     Unsupported,
-    as_template_sees,
     known_ids,
 )
 from tulou.service.engine.openvino_grammar import Grammars
 from tulou.service.engine.openvino_runtime import prepare_threads, serving_properties
+from tulou.service.engine.template import ChatTemplate
 from tulou.service.engine.text import Detokenizer, Scores, StopFilter
 from tulou.service.engine.tools import format_of
 
@@ -79,6 +79,12 @@ class OpenVinoChat:
         self._running = genai.GenerationStatus.RUNNING
         self._tokenizer = self._pipeline.get_tokenizer()
         self._vocabulary = max(self._tokenizer.get_vocab().values()) + 1
+        self._template = ChatTemplate(
+            self._tokenizer.get_original_chat_template(),
+            bos_token=self._tokenizer.get_bos_token(),
+            eos_token=self._tokenizer.get_eos_token(),
+            pad_token=self._tokenizer.get_pad_token(),
+        )
         self._grammars = Grammars(self._tokenizer, self._vocabulary)
         self._inbox: queue.SimpleQueue[_Answer | None] = queue.SimpleQueue()  # None: close
         self._door = threading.Lock()  # nobody enters the inbox after its last emptying
@@ -89,7 +95,7 @@ class OpenVinoChat:
 
     @property
     def tool_format(self) -> str | None:
-        return format_of(self._tokenizer.chat_template)
+        return format_of(self._template.source)
 
     def text_of(self, ids: Sequence[int]) -> str:
         return self._decode(known_ids(ids, self._vocabulary, "prompt"))
@@ -137,11 +143,7 @@ class OpenVinoChat:
     def _ids(self, request: Generation, begun: str) -> list[int]:
         """Token ids of the prompt with the beginning of the answer behind it."""
         if (messages := request.messages) is not None:
-            tools = list(request.tools) or None
-            try:
-                prompt = self._tokenizer.apply_chat_template(as_template_sees(messages), True, tools=tools)
-            except RuntimeError as err:  # templates refuse orders of roles, and the like
-                raise Unsupported("messages", f"the model's chat template refuses the messages: {err}") from err
+            prompt = self._template.render(messages, request.tools)
             return self._encode(prompt + begun, add_special_tokens=False)  # the template has put them in
         if isinstance(request.prompt, str):
             return self._encode(request.prompt + begun)
