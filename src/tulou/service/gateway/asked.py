@@ -84,7 +84,7 @@ class StreamOptions(Struct):
     include_usage: bool | None = None
 
 
-class Function(Struct):
+class OfferedFunction(Struct):
     name: Annotated[str, Meta(pattern="^[a-zA-Z0-9_-]{1,64}$")]
     description: str | None = None
     parameters: dict[str, Any] | None = None
@@ -93,7 +93,7 @@ class Function(Struct):
 
 class Tool(Struct):
     type: Literal["function"]
-    function: Function
+    function: OfferedFunction
 
 
 class NamedFunction(Struct):

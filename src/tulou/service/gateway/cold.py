@@ -6,7 +6,7 @@ import asyncio
 import os
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
@@ -24,6 +24,7 @@ from tulou.core.types import ModelManifest
 from tulou.service.gateway import refusals, wire
 from tulou.service.gateway.call import json_response
 from tulou.service.gateway.exchange import Services
+from tulou.service.gateway.openapi import document
 from tulou.service.gateway.operations import OPERATIONS
 from tulou.service.gateway.path import secret_in
 
@@ -44,6 +45,7 @@ def build_cold(services: Services, extra_routes: Sequence[BaseRoute] = ()) -> AS
 
     routes: list[BaseRoute] = [
         *(Route(operation.path, desk.only_posted, methods=["POST"]) for operation in OPERATIONS),
+        Route("/openapi.json", desk.show_document),
         Route("/v1/models", desk.list_models),
         Route("/v1/models/{model:path}", desk.show_model),
         Route("/metrics", desk.show_metrics),
@@ -82,6 +84,9 @@ class _Desk:
             return refused(refusals.model_unknown(name))
         return json_response(self._card(name, manifest))
 
+    async def show_document(self, _request: Request) -> Response:
+        return json_response(document(self._switchboard.models))
+
     async def show_metrics(self, _request: Request) -> Response:
         metrics = self._switchboard.metrics
         states = Counter((replica.model, replica.state) for replica in self._switchboard.pool.status())
@@ -116,8 +121,9 @@ class _Desk:
         return wire.ModelCard(name, self._created, manifest.task, manifest.precision, version)
 
 
-def refused(err: refusals.ApiError) -> Response:
-    return Response(msgspec.json.encode(err.body), err.status, err.headers, media_type="application/json")
+def refused(err: refusals.ApiError, headers: Mapping[str, str] | None = None) -> Response:
+    told = {**err.headers, **(headers or {})}
+    return Response(msgspec.json.encode(err.body), err.status, told, media_type="application/json")
 
 
 async def _http_error(request: Request, err: Exception) -> Response:
@@ -126,5 +132,5 @@ async def _http_error(request: Request, err: Exception) -> Response:
         raise err
     known = {404: refusals.url_unknown, 405: refusals.method_wrong}
     if err.status_code in known:
-        return refused(known[err.status_code](request.method, request.url.path))
+        return refused(known[err.status_code](request.method, request.url.path), err.headers)  # `allow`, of a 405
     return refused(refusals.ApiError(err.status_code, err.detail))

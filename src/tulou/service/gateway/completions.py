@@ -161,7 +161,7 @@ class _Completing:
         prompt_tokens = sum(each.prompt_tokens for each in last[:: self._call.body.choices])
         return wire.usage_of(prompt_tokens, sum(each.completion_tokens for each in last))
 
-    def _whole(self) -> wire.Completion:
+    def _whole(self) -> wire.Completion[Any]:
         choices = [
             self._style.whole(choice, echoed, request.top_logprobs is not None)
             for choice, echoed, request in zip(self._choices, self._echoed, self._requests, strict=True)
@@ -170,7 +170,7 @@ class _Completing:
 
     def _completion(
         self, kind: str, choices: list[Any], usage: wire.Usage | msgspec.UnsetType | None
-    ) -> wire.Completion:
+    ) -> wire.Completion[Any]:
         call = self._call
         return wire.Completion(
             call.id(self._style.prefix), kind, call.created, call.body.model, choices, usage, call.fingerprint

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 DONE = b"data: [DONE]\n\n"
 
 Body = TypeVar("Body", bound=Struct)
+Choice = TypeVar("Choice")
 
 
 class Usage(Struct):
@@ -115,14 +116,14 @@ class TextChoice(Struct):
     logprobs: TextLogprobs | None = None
 
 
-class Completion(Struct):
+class Completion(Struct, Generic[Choice]):
     """An answer or a piece of one: `object` says which of OpenAI's four it is."""
 
     id: str
     object: str
     created: int
     model: str
-    choices: list[ChatChoice] | list[ChunkChoice] | list[TextChoice]
+    choices: list[Choice]
     usage: Usage | UnsetType | None = UNSET
     system_fingerprint: str | None = None
 
@@ -176,6 +177,17 @@ class ClassificationList(Struct):
     data: list[Classification]
     usage: EmbeddingUsage
     object: str = "list"
+
+
+class Problem(Struct):
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class Failure(Struct):
+    error: Problem
 
 
 class ModelCard(Struct):
