@@ -287,7 +287,10 @@ def _size(value: Any) -> int:
 
 def _value_at(raw: bytes, path: str) -> Any:
     """The value that msgspec's `path`, such as `messages[0].role`, leads to in the JSON text `raw`."""
-    value: Any = msgspec.json.decode(raw)
+    try:
+        value: Any = msgspec.json.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):  # somewhere behind it
+        return None
     for part in re.findall(r"[^.\[\]]+", path):
         try:
             value = value[int(part)] if isinstance(value, list) else value[part]
