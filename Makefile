@@ -12,7 +12,7 @@ export HF_HUB_OFFLINE := 1
 export TOKENIZERS_PARALLELISM := false
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all check format bench lock clean
+.PHONY: help setup clients demo test test-all check format bench lock clean
 
 help:  ## what each target does
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -26,16 +26,27 @@ $(VENV)/.ready: requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
 	@touch $@
 
+# Clients of others that the tests run against the gateway; apart, so that they change none of our libraries.
+clients: .clients/.ready  ## clients of others, for the tests
+
+.clients/.ready: tests/service/clients/requirements.txt tests/service/clients/package-lock.json
+	$(PYTHON) -m venv .clients/python
+	.clients/python/bin/python -m pip install --quiet --no-deps --require-hashes -r tests/service/clients/requirements.txt
+	@cp tests/service/clients/package.json tests/service/clients/package-lock.json .clients/
+	@if command -v npm >/dev/null; then npm ci --prefix .clients --silent --no-fund --no-audit; \
+	else echo "not installed (no npm here): OpenAI's client for Node; its test is skipped"; fi
+	@touch $@
+
 demo: $(VENV)/.ready  ## make the sample shop in demo/, run it, serve it until Ctrl-C
 	@deploy/install-system-packages espeak-ng fonts-wqy-microhei
 	@test -e $(DEMO)/tulou.toml || $(BIN)/tulou init $(DEMO) --template shop
 	@$(BIN)/tulou up --project $(DEMO)
 
-test: $(VENV)/.ready  ## the tests that take seconds each
+test: $(VENV)/.ready .clients/.ready  ## the tests that take seconds each
 	@deploy/install-system-packages espeak-ng fonts-wqy-microhei chromium postgresql redis-server
 	$(BIN)/python -m pytest -q
 
-test-all: $(VENV)/.ready  ## also the slow tests
+test-all: $(VENV)/.ready .clients/.ready  ## also the slow tests
 	@deploy/install-system-packages espeak-ng fonts-wqy-microhei chromium postgresql redis-server
 	$(BIN)/python -m pytest -q -m "not live and not gpu"
 
@@ -60,8 +71,10 @@ EXTRAS := train onnx ocr speech postgres redis mysql mongo elastic hdfs s3 ray s
 
 lock: $(VENV)/.ready  ## choose the newest allowed versions and write requirements.lock
 	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile --quiet tests/service/clients/requirements.in --generate-hashes --no-annotate --python-version 3.11 \
+	  --no-header -o tests/service/clients/requirements.txt
 	$(BIN)/uv pip compile --quiet pyproject.toml $(addprefix --extra ,$(EXTRAS)) --generate-hashes --no-annotate --python-version 3.11 \
 	  $(addprefix --no-emit-package ,torch $(GPU)) --no-header -o requirements.lock
 
 clean:  ## remove what make made, the demo included
-	rm -rf $(VENV) $(DEMO) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .clients $(DEMO) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

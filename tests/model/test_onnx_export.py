@@ -12,6 +12,7 @@ import pytest
 
 from tulou.core.errors import ModelError
 from tulou.core.manifest import read_manifest
+from tulou.core.onnx import PROVIDERS
 from tulou.model.compress.encoder import export_encoder
 from tulou.model.served import ServedEncoder
 
@@ -20,7 +21,7 @@ pytest.importorskip("onnxscript")
 runtime = pytest.importorskip("onnxruntime")
 
 from tulou.model.compress.onnx import export_onnx  # noqa: E402
-from tulou.model.served_onnx import PROVIDERS, ServedOnnxEncoder  # noqa: E402
+from tulou.model.served_onnx import ServedOnnxEncoder  # noqa: E402
 
 BUILD = Path(__file__).parents[2] / "deploy" / "tensorrt" / "build.sh"
 

@@ -16,8 +16,17 @@ from tulou.core.errors import ModelError
 from tulou.core.extras import load_openvino
 from tulou.core.manifest import write_manifest
 from tulou.core.types import Message, ModelManifest
-from tulou.service.batcher import Batcher
-from tulou.service.engine import ENGINES, ChatEngine, EncoderEngine, Generation, PromptTooLong, open_chat, open_encoder
+from tulou.service.batcher import Batcher, Overloaded
+from tulou.service.engine import (
+    ENGINES,
+    ChatEngine,
+    EncoderEngine,
+    Generation,
+    PromptTooLong,
+    Unsupported,
+    open_chat,
+    open_encoder,
+)
 from tulou.service.engine.openvino_chat import OpenVinoChat
 from tulou.service.engine.openvino_runtime import serving_properties
 from tulou.service.local import LocalModels
@@ -55,6 +64,37 @@ def write_openvino_encoder(folder: Path, width: int, is_normalised: bool) -> Non
     ov.save_model(ov.Model([op.result(result)], [ids, mask]), folder / "openvino_model.xml", compress_to_fp16=False)
 
 
+def write_onnx_encoder(folder: Path, width: int, is_normalised: bool) -> None:
+    """The same graph for ONNX Runtime."""
+    onnx = pytest.importorskip("onnx")
+    from onnx import TensorProto, helper
+
+    vectors = np.random.default_rng(0).normal(size=(len(VOCABULARY), width)).astype(np.float32)
+    constants = {"vectors": vectors, "two": np.array([2]), "one": np.array([1]), "floor": np.array([1], np.float32)}
+    nodes = [
+        ("Gather", ["vectors", "input_ids"], "words", {}),  # (B, T, D)
+        ("Cast", ["attention_mask"], "float_mask", {"to": TensorProto.FLOAT}),
+        ("Unsqueeze", ["float_mask", "two"], "weights", {}),  # (B, T, 1)
+        ("Mul", ["words", "weights"], "weighed", {}),
+        ("ReduceSum", ["weighed", "one"], "sum", {"keepdims": 0}),  # (B, D)
+        ("ReduceSum", ["weights", "one"], "count", {"keepdims": 0}),  # (B, 1)
+        ("Max", ["count", "floor"], "safe", {}),
+        ("Div", ["sum", "safe"], "mean", {}),
+        ("LpNormalization", ["mean"], "unit", {"axis": 1, "p": 2}),
+    ]
+    inputs = [
+        helper.make_tensor_value_info(n, TensorProto.INT64, [None, None]) for n in ("input_ids", "attention_mask")
+    ]
+    output = helper.make_tensor_value_info("unit" if is_normalised else "mean", TensorProto.FLOAT, [None, width])
+    graph = helper.make_graph(
+        [helper.make_node(kind, given, [result], **options) for kind, given, result, options in nodes],
+        "encoder", inputs, [output], [onnx.numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )  # fmt: skip
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9), folder / "model.onnx"
+    )
+
+
 def make_folder(folder: Path, engine: str, task: str) -> Path:
     """A model folder for `engine` and `task`."""
     folder.mkdir()
@@ -63,6 +103,9 @@ def make_folder(folder: Path, engine: str, task: str) -> Path:
     if engine == "openvino":
         write_tokenizer(folder)
         write_openvino_encoder(folder, WIDTH if task == "embed" else len(LABELS), task == "embed")
+    elif engine == "onnx":
+        write_tokenizer(folder)
+        write_onnx_encoder(folder, WIDTH if task == "embed" else len(LABELS), task == "embed")
     elif engine == "torch":
         import torch
         import transformers
@@ -86,8 +129,10 @@ def make_folder(folder: Path, engine: str, task: str) -> Path:
     return folder
 
 
-@pytest.fixture(params=[(engine, task) for engine in ("echo", "openvino", "torch") for task in ("embed", "classify")],
-                ids="-".join)  # fmt: skip
+ENCODERS = [(engine, task) for engine in ("echo", "openvino", "onnx", "torch") for task in ("embed", "classify")]
+
+
+@pytest.fixture(params=ENCODERS, ids="-".join)
 def encoder(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[EncoderEngine]:
     engine = open_encoder(make_folder(tmp_path / "tiny", *request.param), threads=1)
     yield engine
@@ -124,6 +169,34 @@ def test_coverage_is_the_share_of_known_tokens(encoder: EncoderEngine) -> None:
         assert encoder.coverage(["where is", "", "发票"]) == [1.0, 0.0, 1.0]
     else:
         assert encoder.coverage(["where is", "", "发票", "my 订单"]) == [1.0, 0.0, 0.0, 0.5]
+
+
+def test_token_ids_stand_for_their_text(encoder: EncoderEngine) -> None:
+    if encoder.manifest.engine == "echo":
+        pytest.skip("echo has no vocabulary")
+    ids = tuple(VOCABULARY.index(word) for word in ("where", "is", "my", "order"))
+    np.testing.assert_allclose(encoder.encode([ids]), encoder.encode(["where is my order"]), atol=1e-5)
+    assert encoder.count_tokens([ids * 20, ids]) == [32, 4]
+    with pytest.raises(Unsupported, match="token id 12 is not in the model's vocabulary of 12"):
+        encoder.encode([(1, 12)])
+
+
+async def test_one_bad_text_fails_alone_among_those_computed_together(encoder: EncoderEngine) -> None:
+    if encoder.manifest.engine == "echo":
+        pytest.skip("echo refuses nothing")
+    batcher = Batcher(encoder)
+    answers = await asyncio.gather(*(batcher.encode([text]) for text in ("my", (99,), "order")), return_exceptions=True)
+    assert [type(answer) for answer in answers] == [tuple, Unsupported, tuple]
+    batcher.close()
+
+
+async def test_a_full_queue_says_so_at_once(tmp_path: Path) -> None:
+    engine = open_encoder(make_folder(tmp_path / "tiny", "echo", "embed"))
+    batcher = Batcher(engine, max_waiting_texts=3)
+    answers = await asyncio.gather(*(batcher.encode(["a"]) for _ in range(5)), return_exceptions=True)
+    assert [type(answer) for answer in answers] == [tuple] * 3 + [Overloaded] * 2
+    assert (await batcher.encode(["a"] * 10))[0].shape == (10, WIDTH)  # larger than the queue, but nobody waits
+    batcher.close()
 
 
 async def test_requests_that_wait_are_computed_together(encoder: EncoderEngine) -> None:
@@ -338,12 +411,16 @@ async def test_local_models_serve_all_three_tasks(tmp_path: Path, chat_folder: P
 
 def test_an_engine_that_does_not_exist_is_named_with_those_that_do(tmp_path: Path) -> None:
     write_manifest(tmp_path, ModelManifest("m", "embed", "llama.cpp", "fp32", "f", "none"))
-    with pytest.raises(ModelError, match=r"unknown engine 'llama\.cpp'; choose from echo, openvino, remote, torch"):
+    with pytest.raises(
+        ModelError, match=r"unknown engine 'llama\.cpp'; choose from echo, onnx, openvino, remote, torch"
+    ):
         open_encoder(tmp_path)
-    assert sorted(ENGINES) == ["echo", "openvino", "remote", "torch"]
+    assert sorted(ENGINES) == ["echo", "onnx", "openvino", "remote", "torch"]
 
 
-@pytest.mark.parametrize(("engine", "task"), [("openvino", "embed"), ("openvino", "chat"), ("torch", "embed")])
+@pytest.mark.parametrize(
+    ("engine", "task"), [("openvino", "embed"), ("openvino", "chat"), ("onnx", "embed"), ("torch", "embed")]
+)
 def test_a_folder_without_its_files_is_one_clear_error(tmp_path: Path, engine: str, task: str) -> None:
     write_manifest(tmp_path, ModelManifest("m", task, engine, "fp32", "f", "none"))  # type: ignore[arg-type]
     with pytest.raises(ModelError, match="cannot be loaded by"):

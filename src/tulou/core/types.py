@@ -15,13 +15,24 @@ if TYPE_CHECKING:
 
 Language = Literal["zh", "en", "other"]
 Task = Literal["classify", "chat", "embed"]
-Role = Literal["system", "user", "assistant"]
+Role = Literal["system", "user", "assistant", "tool"]
+
+
+@dataclass(frozen=True)
+class ToolCall:
+    """A function that the model wants called."""
+
+    id: str
+    name: str
+    arguments: str  # a JSON object
 
 
 @dataclass(frozen=True)
 class Message:
     role: Role
     content: str
+    tool_calls: tuple[ToolCall, ...] = ()  # of an assistant
+    tool_call_id: str = ""  # the call that a tool's message answers
 
 
 @dataclass(frozen=True)
@@ -78,6 +89,15 @@ class ModelManifest:
 
 
 @dataclass(frozen=True)
+class TokenScore:
+    """How likely one token of an answer was, and which others were."""
+
+    text: str
+    logprob: float  # natural logarithm of its probability
+    others: tuple[tuple[str, float], ...] = ()  # the likeliest tokens at its place with theirs, itself among them
+
+
+@dataclass(frozen=True)
 class ChatDelta:
     """A piece of a generated answer; the last one carries `finish_reason` and the token counts."""
 
@@ -85,6 +105,7 @@ class ChatDelta:
     finish_reason: str | None = None
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    scores: tuple[TokenScore, ...] = ()  # of the piece's tokens, where they were asked for
 
 
 Encode = Callable[[Sequence[str]], "NDArray[np.float32]"]

@@ -1,7 +1,6 @@
 """An encoder in ONNX Runtime, one text at a time, in the shape of `served.py`.
 
-It runs on the best device that the installed runtime knows: TensorRT, else CUDA, else the processor. TensorRT builds
-an engine at the first text of a new shape, which takes long; `deploy/tensorrt/build.sh` builds one ahead of time.
+It runs on the best device that the installed runtime knows, see `core/onnx.py`.
 """
 
 from __future__ import annotations
@@ -13,9 +12,7 @@ from numpy.typing import NDArray
 
 from tulou.core.errors import ModelError
 from tulou.core.manifest import read_manifest
-from tulou.model.compress.onnx import GRAPH, open_session
-
-PROVIDERS = ("TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider")  # the best first
+from tulou.core.onnx import GRAPH, PROVIDERS, open_session
 
 
 class ServedOnnxEncoder:

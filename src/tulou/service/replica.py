@@ -27,15 +27,18 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from tulou.core.errors import ModelError, TulouError
 from tulou.core.types import ChatDelta
 from tulou.service import replica_path as path
-from tulou.service.batcher import Batcher
-from tulou.service.engine import ChatEngine, EncoderEngine, Engine, Generation, PromptTooLong, open_engine
-from tulou.service.engine.base import Mortal
+from tulou.service.batcher import Batcher, Overloaded
+from tulou.service.engine import ChatEngine, EncoderEngine, Engine, Generation, PromptTooLong, Unsupported, open_engine
+from tulou.service.engine.base import Mortal, Relay, Text
 from tulou.service.gateway import refusals
+from tulou.service.gateway.call import Encoded, Pieces
 from tulou.service.gateway.entry import Caller
-from tulou.service.gateway.operations import OPERATIONS, Encoded, Operation
+from tulou.service.gateway.operations import OPERATIONS, Operation
 from tulou.service.pool import Manifests
 
 PATH: Sequence[path.Step] = (path.read_body, path.decode, path.find_model, path.answer)
+
+MAX_ANSWERS = 256  # under way or waiting at once; what comes then is told so rather than left to wait
 
 MAX_BODY_BYTES = 64 << 20  # the gateway's own limit is the one that counts
 
@@ -49,25 +52,48 @@ class EngineBackend:
         self.models: Manifests = {name: engine.manifest}
         self._engine = engine
         self._batcher = Batcher(engine) if isinstance(engine, EncoderEngine) else None
+        self._answers = 0
 
-    async def encode(self, model: str, texts: Sequence[str], caller: Caller) -> Encoded:
+    @property
+    def tool_format(self) -> str | None:
+        return self._engine.tool_format if isinstance(self._engine, ChatEngine) else None
+
+    @property
+    def relay(self) -> Relay | None:
+        return self._engine if isinstance(self._engine, Relay) else None
+
+    def text_of(self, ids: Sequence[int]) -> str:
+        if not isinstance(self._engine, ChatEngine):
+            raise ModelError("only chat models know the text of token ids")
+        return self._engine.text_of(ids)
+
+    async def encode(self, model: str, texts: Sequence[Text], caller: Caller) -> Encoded:
         if self._batcher is None:
             raise ModelError(f"model {model!r} encodes nothing")
-        return Encoded(*await self._batcher.encode(texts))
+        try:
+            return Encoded(*await self._batcher.encode(texts))
+        except Overloaded as err:
+            raise refusals.replica_full(err.waiting) from err
 
     async def generate(self, model: str, request: Generation, caller: Caller) -> AsyncGenerator[ChatDelta, None]:
         if not isinstance(self._engine, ChatEngine):
             raise ModelError(f"model {model!r} does not chat")
+        if self._answers >= MAX_ANSWERS:
+            raise refusals.replica_full(self._answers)
+        self._answers += 1
         try:
             async with aclosing(self._engine.generate(request)) as deltas:
                 async for delta in deltas:
                     yield delta
         except PromptTooLong as err:
-            param = "prompt" if isinstance(request.prompt, str) else "messages"
-            raise refusals.context_exceeded(str(err), param) from err
+            raise refusals.context_exceeded(str(err), request.param) from err
+        except Unsupported:
+            raise
         except ModelError as err:
             logger.exception("model %s could not answer", model)
             raise refusals.ApiError(500, f"{err}.", "server_error") from err
+        finally:
+            self._answers -= 1
 
     @property
     def is_broken(self) -> bool:
@@ -107,10 +133,26 @@ class InFlight:
 
 
 def _endpoint(operation: Operation, backend: EngineBackend) -> Callable[[Request], Awaitable[Response]]:
+    relay = backend.relay
+    steps = PATH if relay is None else (path.read_body, _relaying(relay))
+
     async def handle(request: Request) -> Response:
-        return await path.walk(path.Exchange(request, operation, backend, MAX_BODY_BYTES), PATH)
+        return await path.walk(path.Exchange(request, operation, backend, MAX_BODY_BYTES), steps)
 
     return handle
+
+
+def _relaying(relay: Relay) -> path.Step:
+    async def pass_on(exchange: path.Exchange) -> Response:
+        try:
+            answer = await relay.relay(exchange.operation.path, exchange.raw)
+        except Unsupported:
+            raise
+        except ModelError as err:
+            raise refusals.ApiError(503, f"{err}.", "server_error", "model_unavailable", retry_after_s=1) from err
+        return Pieces(answer.pieces, answer.status, answer.content_type)
+
+    return pass_on
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -19,10 +19,11 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive
 
-from tulou.service.engine.base import PromptTooLong
+from tulou.service.engine.base import PromptTooLong, Unsupported
 from tulou.service.gateway import refusals, wire
+from tulou.service.gateway.call import Backend, Call, json_response
 from tulou.service.gateway.entry import CLIENT_GONE, Caller
-from tulou.service.gateway.operations import Backend, Call, Operation, json_response
+from tulou.service.gateway.operations import Operation
 
 _REQUEST_ID = re.compile(r"req_[0-9a-f]{32}")
 
@@ -99,6 +100,8 @@ async def walk(exchange: Exchange, path: Sequence[Step]) -> Response:
         response = refused(err)
     except PromptTooLong as err:
         response = refused(refusals.context_exceeded(str(err), "messages"))
+    except Unsupported as err:
+        response = refused(refusals.engine_cannot(err.param, err.message))
     except ClientDisconnect:
         response = Response(status_code=CLIENT_GONE)
     except Exception:

@@ -8,11 +8,12 @@ much more than NNCF's (cosine 0.95 against 0.997 on BERT-base).
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tulou.core.errors import ModelError
 from tulou.core.extras import load_extra
 from tulou.core.manifest import write_manifest
+from tulou.core.onnx import GRAPH, open_session
 from tulou.core.types import ModelManifest
 from tulou.model.compress.encoder import encoder_manifest
 from tulou.model.libraries import load_torch, quiet
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from tulou.model.encoder import Encoder
 
 OPSET = 20  # the newest that ONNX Runtime 1.17 and TensorRT 10 both read whole
-GRAPH = "model.onnx"
 MAX_DIFFERENCE = 1e-3  # of the outputs' spread; FP32 on both sides differs by rounding only
 
 
@@ -91,16 +91,3 @@ def _check_same_answers(encoder: Encoder, path: Path) -> None:
                 f"{type(encoder.body).__name__} does not survive the export to ONNX: its outputs change by "
                 f"{difference:.2g} of their spread; export it to OpenVINO instead"
             )
-
-
-def open_session(path: Path, threads: int, providers: tuple[str, ...]) -> Any:
-    """ONNX Runtime on those of `providers` that this installation has, in that order."""
-    runtime = load_extra("onnxruntime", "onnx", "running ONNX models")
-    options = runtime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = 3  # errors; a graph that falls back to another provider is no news to a user
-    present = [name for name in providers if name in runtime.get_available_providers()]
-    try:
-        return runtime.InferenceSession(str(path), options, providers=present)
-    except Exception as err:  # the runtime raises classes of its own that it does not export
-        raise ModelError(f"{path} cannot be loaded by ONNX Runtime: {err}") from err

@@ -19,6 +19,7 @@ from tulou.service.engine.base import (
     Engine,
     Generation,
     PromptTooLong,
+    Unsupported,
 )
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "Engine",
     "Generation",
     "PromptTooLong",
+    "Unsupported",
     "open_chat",
     "open_encoder",
     "open_engine",
@@ -46,6 +48,7 @@ def _lazily(module: str, opener: str) -> Opener:
 
 ENGINES: dict[str, Opener] = {
     "openvino": _lazily("openvino", "open_openvino"),
+    "onnx": _lazily("onnx", "open_onnx"),
     "torch": _lazily("torch", "open_torch"),
     "remote": _lazily("remote", "open_remote"),
     "echo": _lazily("echo", "open_echo"),

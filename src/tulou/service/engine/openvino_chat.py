@@ -21,10 +21,19 @@ from typing import Any
 
 from tulou.core.errors import ModelError
 from tulou.core.extras import load_openvino
-from tulou.core.types import ChatDelta, Message, ModelManifest
-from tulou.service.engine.base import DEFAULT_MAX_TOKENS, Generation, PromptTooLong
+from tulou.core.types import ChatDelta, ModelManifest, TokenScore
+from tulou.service.engine.base import (
+    DEFAULT_MAX_TOKENS,
+    Generation,
+    PromptTooLong,
+    Unsupported,
+    known_ids,
+)
+from tulou.service.engine.openvino_grammar import Grammars
 from tulou.service.engine.openvino_runtime import prepare_threads, serving_properties
-from tulou.service.engine.text import Detokenizer, StopFilter
+from tulou.service.engine.template import ChatTemplate
+from tulou.service.engine.text import Detokenizer, Scores, StopFilter
+from tulou.service.engine.tools import format_of
 
 CLOSE_TIMEOUT_S = 2.0
 CONTEXT_TOKENS = 8  # of an answer begun before, enough to decode the next one rightly
@@ -44,6 +53,8 @@ class _Answer:
     stops: StopFilter
     text: Detokenizer
     loop: asyncio.AbstractEventLoop
+    scores: Scores | None  # where they are wanted
+    tells_best: bool  # whether the likeliest token is to be named; greedily, it is the one chosen
     pieces: asyncio.Queue[ChatDelta | Exception] = field(default_factory=asyncio.Queue)
     handle: Any = None  # of the pipeline, once it has begun
     is_unwanted: bool = False  # the reader has left
@@ -67,12 +78,27 @@ class OpenVinoChat:
         self._reasons = {genai.GenerationFinishReason.STOP: "stop", genai.GenerationFinishReason.LENGTH: "length"}
         self._running = genai.GenerationStatus.RUNNING
         self._tokenizer = self._pipeline.get_tokenizer()
+        self._vocabulary = max(self._tokenizer.get_vocab().values()) + 1
+        self._template = ChatTemplate(
+            self._tokenizer.get_original_chat_template(),
+            bos_token=self._tokenizer.get_bos_token(),
+            eos_token=self._tokenizer.get_eos_token(),
+            pad_token=self._tokenizer.get_pad_token(),
+        )
+        self._grammars = Grammars(self._tokenizer, self._vocabulary)
         self._inbox: queue.SimpleQueue[_Answer | None] = queue.SimpleQueue()  # None: close
         self._door = threading.Lock()  # nobody enters the inbox after its last emptying
         self._ended = ""  # why nothing is answered any more
         self.is_broken = False
         self._thread = threading.Thread(target=self._work, name="generation", daemon=True)
         self._thread.start()
+
+    @property
+    def tool_format(self) -> str | None:
+        return format_of(self._template.source)
+
+    def text_of(self, ids: Sequence[int]) -> str:
+        return self._decode(known_ids(ids, self._vocabulary, "prompt"))
 
     async def generate(self, request: Generation) -> AsyncGenerator[ChatDelta, None]:
         answer = await asyncio.to_thread(self._prepare, request, asyncio.get_running_loop())
@@ -99,31 +125,34 @@ class OpenVinoChat:
         self._thread.join(CLOSE_TIMEOUT_S)
 
     def _prepare(self, request: Generation, loop: asyncio.AbstractEventLoop) -> _Answer:
-        has_template = not isinstance(request.prompt, str)
-        prompt = request.prompt if isinstance(request.prompt, str) else self._templated(request.prompt)
-        ids = self._encode(prompt, has_template)
-        prompt_tokens, context = int(ids.shape[1]), self.manifest.max_tokens
+        _refuse_what_the_library_cannot(request)
+        ids = self._ids(request, "")
+        prompt_tokens, context = len(ids), self.manifest.max_tokens
         if prompt_tokens >= context:
             raise PromptTooLong(prompt_tokens, context)
         if request.begun:
-            ids = self._encode(prompt + request.begun, has_template)
-        begun_tokens = int(ids.shape[1]) - prompt_tokens
+            ids = self._ids(request, request.begun)
+        begun_tokens = len(ids) - prompt_tokens
         tokens_left = max(min(request.max_tokens or DEFAULT_MAX_TOKENS, context - prompt_tokens) - begun_tokens, 0)
-        config = self._config(request, tokens_left)
-        before = ids.data[0, prompt_tokens:].tolist()[-CONTEXT_TOKENS:]
         return _Answer(
-            ids, prompt_tokens, begun_tokens, tokens_left, config,
-            StopFilter(request.stop), Detokenizer(self._decode, before), loop,
+            _row(ids), prompt_tokens, begun_tokens, tokens_left, self._config(request, tokens_left),
+            StopFilter(request.stop), Detokenizer(self._decode, ids[prompt_tokens:][-CONTEXT_TOKENS:]), loop,
+            None if request.top_logprobs is None else Scores(), request.top_logprobs == 1,
         )  # fmt: skip
 
-    def _templated(self, messages: Sequence[Message]) -> str:
-        spoken = [{"role": message.role, "content": message.content} for message in messages]
-        prompt: str = self._tokenizer.apply_chat_template(spoken, add_generation_prompt=True)
-        return prompt
+    def _ids(self, request: Generation, begun: str) -> list[int]:
+        """Token ids of the prompt with the beginning of the answer behind it."""
+        if (messages := request.messages) is not None:
+            prompt = self._template.render(messages, request.tools)
+            return self._encode(prompt + begun, add_special_tokens=False)  # the template has put them in
+        if isinstance(request.prompt, str):
+            return self._encode(request.prompt + begun)
+        ids = known_ids(request.prompt, self._vocabulary, "prompt")  # type: ignore[arg-type]  # no messages
+        return ids + (self._encode(begun, add_special_tokens=False) if begun else [])
 
-    def _encode(self, text: str, has_template: bool) -> Any:
-        """Token ids (1, T); a template has put in the special tokens already."""
-        return self._tokenizer.encode(text, add_special_tokens=not has_template).input_ids
+    def _encode(self, text: str, add_special_tokens: bool = True) -> list[int]:
+        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=add_special_tokens).input_ids.data[0].tolist()
+        return ids
 
     def _config(self, request: Generation, max_tokens: int) -> Any:
         config = self._pipeline.get_config()
@@ -135,6 +164,9 @@ class OpenVinoChat:
             config.rng_seed = (time.time_ns() if request.seed is None else request.seed) % 2**32
         config.frequency_penalty = request.frequency_penalty
         config.presence_penalty = request.presence_penalty
+        config.logprobs = int(request.top_logprobs is not None)
+        if request.grammar is not None:
+            config.structured_output_config = self._grammars.config(request.grammar)
         return config
 
     def _decode(self, ids: list[int]) -> str:
@@ -205,20 +237,51 @@ class OpenVinoChat:
             answer.handle.cancel()
             return True
         ids: list[int] = []
+        logprobs: list[float] = []
         reason = None
         while answer.handle.can_read():
             for output in answer.handle.read().values():
                 ids.extend(output.generated_ids)
+                logprobs.extend(output.generated_log_probs)
                 reason = self._reasons.get(output.finish_reason, reason)
         if reason is None and answer.handle.get_status() != self._running:
             answer.tell(ModelError(f"model {self.manifest.name!r} had no memory left for this answer"))
             return True
         shown = answer.stops.push(answer.text.push(ids, is_last=bool(reason)), is_last=bool(reason))
-        if shown:
-            answer.tell(ChatDelta(shown))
+        scores: tuple[TokenScore, ...] = ()
+        if answer.scores is not None:
+            answer.scores.push([self._score(*each, answer.tells_best) for each in zip(ids, logprobs, strict=True)])
+            scores = answer.scores.take(shown, is_whole=bool(reason) and not answer.stops.is_stopped)
+        if shown or scores:
+            answer.tell(ChatDelta(shown, scores=scores))
         if answer.stops.is_stopped:
             reason = "stop"
             answer.handle.cancel()
         if reason:
             answer.tell(ChatDelta("", reason, answer.prompt_tokens, answer.begun_tokens + answer.text.count))
         return bool(reason)
+
+    def _score(self, token: int, logprob: float, tells_best: bool) -> TokenScore:
+        text = self._decode([token])
+        return TokenScore(text, logprob, ((text, logprob),) if tells_best else ())
+
+
+def _refuse_what_the_library_cannot(request: Generation) -> None:
+    if request.logit_bias:
+        raise Unsupported("logit_bias", "Unsupported parameter: 'logit_bias' is not supported with this model")
+    most = 1 if request.is_greedy else 0  # the library tells of the chosen token only
+    if (request.top_logprobs or 0) > most:
+        raise Unsupported(
+            "top_logprobs",
+            f"Unsupported value: 'top_logprobs' does not support {request.top_logprobs} with this model. "
+            "Only 0 is supported, and 1 where temperature is 0",
+        )
+    if request.grammar is not None and request.begun:
+        raise Unsupported("begun", "an answer that must fit a schema cannot be continued by another replica")
+
+
+def _row(ids: list[int]) -> Any:
+    """(1, T) int64"""
+    import numpy as np
+
+    return load_openvino().Tensor(np.array([ids], np.int64))

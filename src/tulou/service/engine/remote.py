@@ -1,5 +1,6 @@
 """Remote engines: any server that speaks OpenAI's protocol (vLLM, SGLang, OpenAI itself) behind our own replica.
 
+Requests are relayed to it as they came, tools, schemas, pictures and all, with its own name for the model put in.
 `model.json` says where, in `details`: `url`, the server's own name for the `model`, and `api_key_env`, the environment
 variable that holds its key; keys are never written into model folders. Token counts of encoders are estimates, because
 their vocabulary is not here.
@@ -20,13 +21,16 @@ from typing import TYPE_CHECKING, Any
 
 from tulou.core.errors import ModelError
 from tulou.core.types import ChatDelta, ModelManifest
-from tulou.service.engine.base import Generation
+from tulou.service.engine.base import Generation, Relayed, Text, Unsupported
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from tulou.service.gateway.upstream import Connection, Connections
+
 TIMEOUT_S = 60.0
+EVENTS = "text/event-stream"
 BYTES_PER_TOKEN = 4  # near enough in Chinese and in English
 
 
@@ -37,6 +41,7 @@ class _Remote:
         if not url.startswith(("http://", "https://")):
             raise ModelError(f"{folder / 'model.json'}: details.url must be the http(s) URL of the server, not {url!r}")
         self._url = url
+        self._connections: Connections | None = None
         self._model = str(manifest.details.get("model", manifest.name))
         self._timeout_s = float(manifest.details.get("timeout_s", TIMEOUT_S))
         self._headers: dict[str, str] = {}
@@ -48,8 +53,63 @@ class _Remote:
     def close(self) -> None:
         pass
 
+    async def relay(self, path: str, body: bytes) -> Relayed:
+        import msgspec
+
+        from tulou.service.gateway.upstream import OutOfTime, ReplicaLost, Whole
+        from tulou.service.pool import Endpoint
+
+        try:
+            asked = msgspec.json.decode(body)
+        except (msgspec.DecodeError, UnicodeError, RecursionError):
+            asked = None
+        if not isinstance(asked, dict):
+            raise Unsupported("body", "We could not parse the JSON body of your request")
+        if asked.get("begun"):
+            raise Unsupported("begun", f"model {self.manifest.name!r} runs elsewhere and cannot continue an answer")
+        raw, is_streamed = msgspec.json.encode(asked | {"model": self._model}), bool(asked.get("stream"))
+        connections = await self._ready()
+        there, ends_at = Endpoint(self._url, self._model, self._url), time.monotonic() + self._timeout_s
+        try:
+            answer = await connections.ask(there, path, raw, f"req_{secrets.token_hex(16)}", is_streamed, ends_at)
+        except (ReplicaLost, OutOfTime) as err:
+            raise self._unreachable(err) from err
+        if isinstance(answer, Whole):
+            return Relayed(answer.status, answer.content_type.decode("latin-1"), _at_once(answer.body))
+        return Relayed(answer.status, EVENTS, self._events(connections, answer))
+
+    async def _events(self, connections: Connections, stream: Connection) -> AsyncGenerator[bytes, None]:
+        try:
+            while (events := await stream.events()) is not None:
+                yield events
+        finally:
+            connections.end(stream)
+
+    async def _ready(self) -> Connections:
+        """Connections of this engine, made for its first request: only then is there a loop."""
+        if self._connections is None:
+            from tulou.service.gateway.upstream import Connections, Patience
+
+            self._connections = Connections(
+                Patience(first_byte_s=self._timeout_s, idle_s=self._timeout_s), self._headers
+            )
+            await self._connections.start()
+        return self._connections
+
+    def _unreachable(self, err: Exception) -> ModelError:
+        return ModelError(f"the server of model {self.manifest.name!r} cannot be reached: {err}")
+
+
+async def _at_once(body: bytes) -> AsyncGenerator[bytes, None]:
+    yield body
+
 
 class RemoteChat(_Remote):
+    tool_format: str | None = None  # theirs to know; requests with tools are relayed
+
+    def text_of(self, ids: Sequence[int]) -> str:
+        raise Unsupported("prompt", f"the vocabulary of model {self.manifest.name!r} is not here")
+
     async def generate(self, request: Generation) -> AsyncGenerator[ChatDelta, None]:
         from tulou.service.gateway import asking
         from tulou.service.gateway.upstream import Connections, OutOfTime, Patience, ReplicaLost, Whole
@@ -72,13 +132,13 @@ class RemoteChat(_Remote):
                     yield delta
             yield deltas.end()
         except (ReplicaLost, OutOfTime) as err:
-            raise ModelError(f"the server of model {self.manifest.name!r} cannot be reached: {err}") from err
+            raise self._unreachable(err) from err
         finally:
             await connections.stop()
 
 
 class RemoteEncoder(_Remote):
-    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+    def encode(self, texts: Sequence[Text]) -> NDArray[np.float32]:
         import numpy as np
 
         if self.manifest.task == "classify":
@@ -92,13 +152,14 @@ class RemoteEncoder(_Remote):
         packed = b"".join(base64.b64decode(each["embedding"]) for each in found)
         return np.frombuffer(packed, dtype="<f4").reshape(len(texts), self.manifest.dimensions).astype(np.float32)
 
-    def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        return [min(len(text.encode()) // BYTES_PER_TOKEN + 1, self.manifest.max_tokens) for text in texts]
+    def count_tokens(self, texts: Sequence[Text]) -> list[int]:
+        counts = [len(text.encode()) // BYTES_PER_TOKEN + 1 if isinstance(text, str) else len(text) for text in texts]
+        return [min(count, self.manifest.max_tokens) for count in counts]
 
     def coverage(self, texts: Sequence[str]) -> list[float]:
         return [1.0 if text.strip() else 0.0 for text in texts]
 
-    def _ask(self, path: str, texts: Sequence[str], **options: str) -> Any:
+    def _ask(self, path: str, texts: Sequence[Text], **options: str) -> Any:
         body = json.dumps({"model": self._model, "input": list(texts), **options}).encode()
         request = urllib.request.Request(self._url + path, body, self._headers | {"content-type": "application/json"})
         try:
@@ -108,7 +169,7 @@ class RemoteEncoder(_Remote):
             said = err.read(500).decode(errors="replace")
             raise ModelError(f"{self._url} refused model {self._model!r} with status {err.code}: {said}") from err
         except (OSError, ValueError) as err:
-            raise ModelError(f"the server of model {self.manifest.name!r} cannot be reached: {err}") from err
+            raise self._unreachable(err) from err
 
 
 def open_remote(folder: Path, manifest: ModelManifest, threads: int) -> RemoteChat | RemoteEncoder:

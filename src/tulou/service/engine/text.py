@@ -6,7 +6,10 @@ token depends on its neighbours; the cost stays the same however long the answer
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
+
+from tulou.core.types import TokenScore
 
 _HALF = "\ufffd"  # what a decoder writes for bytes that are not yet a whole character
 
@@ -63,3 +66,24 @@ class StopFilter:
             if any(stop.startswith(self._held[-length:]) for stop in self._stops):
                 return length
         return 0
+
+
+class Scores:
+    """Hands the scores of tokens out with the text they belong to, although text is held back and may be cut."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[TokenScore] = deque()
+        self._shown_chars = 0
+        self._scored_chars = 0
+
+    def push(self, scores: Sequence[TokenScore]) -> None:
+        self._waiting.extend(scores)
+
+    def take(self, shown: str, is_whole: bool = False) -> tuple[TokenScore, ...]:
+        """The scores of tokens that begin within what is shown by now, `shown` included; if `is_whole`, all left."""
+        self._shown_chars += len(shown)
+        taken = []
+        while self._waiting and (is_whole or self._scored_chars < self._shown_chars):
+            taken.append(self._waiting.popleft())
+            self._scored_chars += len(taken[-1].text)
+        return tuple(taken)

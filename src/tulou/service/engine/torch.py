@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
+from collections import Counter
 from collections.abc import AsyncGenerator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,9 +17,18 @@ from typing import TYPE_CHECKING, Any
 
 from tulou.core.errors import ModelError
 from tulou.core.extras import load_extra
-from tulou.core.types import ChatDelta, ModelManifest
-from tulou.service.engine.base import DEFAULT_MAX_TOKENS, Generation, PromptTooLong
-from tulou.service.engine.text import Detokenizer, StopFilter
+from tulou.core.types import ChatDelta, ModelManifest, TokenScore
+from tulou.service.engine.base import (
+    DEFAULT_MAX_TOKENS,
+    Generation,
+    PromptTooLong,
+    Text,
+    Unsupported,
+    as_template_sees,
+    known_ids,
+)
+from tulou.service.engine.text import Detokenizer, Scores, StopFilter
+from tulou.service.engine.tools import format_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -51,7 +61,7 @@ class TorchEncoder(_Torch):
         head = "AutoModelForSequenceClassification" if is_classifier else "AutoModel"
         super().__init__(folder, manifest, threads, head)
 
-    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+    def encode(self, texts: Sequence[Text]) -> NDArray[np.float32]:
         import numpy as np
 
         width = len(self.manifest.labels) if self.manifest.task == "classify" else self.manifest.dimensions
@@ -62,7 +72,7 @@ class TorchEncoder(_Torch):
             rows[chosen] = self._infer([texts[i] for i in chosen])
         return rows
 
-    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+    def count_tokens(self, texts: Sequence[Text]) -> list[int]:
         return [len(ids) for ids in self._ids(texts, add_special_tokens=True)]
 
     def coverage(self, texts: Sequence[str]) -> list[float]:
@@ -72,18 +82,24 @@ class TorchEncoder(_Torch):
             for ids in self._ids(texts, add_special_tokens=False)
         ]
 
-    def _ids(self, texts: Sequence[str], add_special_tokens: bool) -> list[list[int]]:
-        if not texts:
-            return []
-        ids: list[list[int]] = self._tokenizer(
-            list(texts),
+    def _ids(self, texts: Sequence[Text], add_special_tokens: bool) -> list[list[int]]:
+        """Token ids of each text, cut to what the model reads; those that came as ids stay as they are."""
+        spoken = [text for text in texts if isinstance(text, str)]
+        tokenized = self._tokenizer(
+            spoken,
             add_special_tokens=add_special_tokens,
             truncation=True,
             max_length=self.manifest.max_tokens,
-        )["input_ids"]
-        return ids
+        )["input_ids"] if spoken else []  # fmt: skip
+        rest = iter(tokenized)
+        return [
+            next(rest)
+            if isinstance(text, str)
+            else known_ids(text[: self.manifest.max_tokens], len(self._tokenizer), "input")
+            for text in texts
+        ]
 
-    def _infer(self, texts: list[str]) -> NDArray[np.float32]:
+    def _infer(self, texts: list[Text]) -> NDArray[np.float32]:
         torch = self._torch
         filler = self._tokenizer.pad_token_id or 0
         ids = [each or [filler] for each in self._ids(texts, add_special_tokens=True)]  # attention needs one token
@@ -105,31 +121,48 @@ class TorchChat(_Torch):
         super().__init__(folder, manifest, threads, "AutoModelForCausalLM")
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="generation")
 
+    @property
+    def tool_format(self) -> str | None:
+        template = self._tokenizer.chat_template
+        return format_of(template if isinstance(template, str) else None)
+
+    def text_of(self, ids: Sequence[int]) -> str:
+        return self._tokenizer_decode(known_ids(ids, len(self._tokenizer), "prompt"))
+
     async def generate(self, request: Generation) -> AsyncGenerator[ChatDelta, None]:
-        prompt_tokens, context = self._ids_of(request, "").shape[1], self.manifest.max_tokens
+        if request.grammar is not None:
+            raise Unsupported(
+                "response_format", "the torch engine cannot hold answers to a schema; serve with OpenVINO"
+            )
+        known_ids(list(request.logit_bias), len(self._tokenizer), "logit_bias")
+        prompt_tokens, context = len(self._ids(request, "")), self.manifest.max_tokens
         if prompt_tokens >= context:
             raise PromptTooLong(prompt_tokens, context)
-        ids = self._ids_of(request, request.begun)  # (1, T)
-        begun_tokens = ids.shape[1] - prompt_tokens
+        ids = self._ids(request, request.begun)
+        begun_tokens = len(ids) - prompt_tokens
         limit = min(request.max_tokens or DEFAULT_MAX_TOKENS, context - prompt_tokens) - begun_tokens
         loop = asyncio.get_running_loop()
-        tokens: asyncio.Queue[int | None] = asyncio.Queue()
+        tokens: asyncio.Queue[tuple[int, TokenScore | None] | None] = asyncio.Queue()
         is_unwanted = threading.Event()
 
-        def tell(token: int | None) -> None:
+        def tell(token: tuple[int, TokenScore | None] | None) -> None:
             with contextlib.suppress(RuntimeError):  # the loop, and so the reader, may have gone
                 loop.call_soon_threadsafe(tokens.put_nowait, token)
 
         work = loop.run_in_executor(self._thread, self._write, ids, limit, request, tell, is_unwanted)
-        before = ids[0, prompt_tokens:].tolist()[-CONTEXT_TOKENS:]
-        text, stops = Detokenizer(self._tokenizer_decode, before), StopFilter(request.stop)
+        before = ids[prompt_tokens:][-CONTEXT_TOKENS:]
+        text, stops, scores = Detokenizer(self._tokenizer_decode, before), StopFilter(request.stop), Scores()
         try:
             while not stops.is_stopped:
                 token = await tokens.get()
-                added = [] if token is None else [token]
-                if shown := stops.push(text.push(added, is_last=token is None), is_last=token is None):
-                    yield ChatDelta(shown)
-                if token is None:
+                is_last = token is None
+                added = [] if token is None else [token[0]]
+                scores.push([token[1]] if token and token[1] else [])
+                shown = stops.push(text.push(added, is_last), is_last)
+                taken = scores.take(shown, is_last and not stops.is_stopped)
+                if shown or taken:
+                    yield ChatDelta(shown, scores=taken)
+                if is_last:
                     break
             is_unwanted.set()
             has_ended = await work or stops.is_stopped
@@ -140,25 +173,43 @@ class TorchChat(_Torch):
     def close(self) -> None:
         self._thread.shutdown(wait=False, cancel_futures=True)
 
-    def _ids_of(self, request: Generation, begun: str) -> Any:
-        """Token ids (1, T) of the prompt with the beginning of the answer behind it."""
+    def _ids(self, request: Generation, begun: str) -> list[int]:
+        """Token ids of the prompt with the beginning of the answer behind it."""
+        if (messages := request.messages) is not None:
+            prompt = self._templated(as_template_sees(messages), list(request.tools) or None)
+            return self._encode(prompt + begun, add_special_tokens=False)
         if isinstance(request.prompt, str):
-            return self._tokenizer(request.prompt + begun, return_tensors="pt")["input_ids"]
-        messages = [{"role": message.role, "content": message.content} for message in request.prompt]
-        prompt = self._tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
-        return self._tokenizer(prompt + begun, add_special_tokens=False, return_tensors="pt")["input_ids"]
+            return self._encode(request.prompt + begun)
+        ids = known_ids(request.prompt, len(self._tokenizer), "prompt")  # type: ignore[arg-type]  # no messages
+        return ids + (self._encode(begun, add_special_tokens=False) if begun else [])
+
+    def _encode(self, text: str, add_special_tokens: bool = True) -> list[int]:
+        ids: list[int] = self._tokenizer(text, add_special_tokens=add_special_tokens)["input_ids"]
+        return ids
+
+    def _templated(self, messages: list[dict[str, Any]], tools: list[dict[str, Any]] | None) -> str:
+        from jinja2 import TemplateError
+
+        try:
+            prompt: str = self._tokenizer.apply_chat_template(
+                messages, tools=tools, add_generation_prompt=True, tokenize=False
+            )
+        except TemplateError as err:  # templates refuse orders of roles, and the like
+            raise Unsupported("messages", f"the model's chat template refuses the messages: {err}") from err
+        return prompt
 
     def _tokenizer_decode(self, ids: list[int]) -> str:
         text: str = self._tokenizer.decode(ids, skip_special_tokens=True)
         return text
 
-    def _write(self, ids: Any, limit: int, request: Generation, tell: Any, is_unwanted: threading.Event) -> bool:
+    def _write(self, ids: list[int], limit: int, request: Generation, tell: Any, is_unwanted: threading.Event) -> bool:
         """Generate in this thread, telling token after token and None at the end; whether the model ended itself."""
         torch = self._torch
         ends = self._model.generation_config.eos_token_id
         ends = set(ends if isinstance(ends, list) else [ends]) | {self._tokenizer.eos_token_id}
         generator = torch.Generator().manual_seed(request.seed) if request.seed is not None else None
-        cache, step = None, ids
+        cache, step = None, torch.tensor([ids])  # (1, T)
+        written: Counter[int] = Counter()
         try:
             with torch.inference_mode():
                 for _ in range(limit):
@@ -166,14 +217,41 @@ class TorchChat(_Torch):
                         return False
                     output = self._model(input_ids=step, past_key_values=cache, use_cache=True)
                     cache = output.past_key_values
-                    token = _choose(torch, output.logits[0, -1].float(), request, generator)  # from (V,)
-                    tell(token)
+                    logits = output.logits[0, -1].float()  # (V,)
+                    token = _choose(torch, _weighed(logits, request, written), request, generator)
+                    written[token] += 1
+                    tell((token, self._score(logits, token, request.top_logprobs)))
                     if token in ends:
                         return True
                     step = torch.tensor([[token]])
             return False
         finally:
             tell(None)
+
+    def _score(self, logits: Any, token: int, top: int | None) -> TokenScore | None:
+        """Of `token` among `logits` (V,), as the model sees it: before penalties and temperature."""
+        if top is None:
+            return None
+        logprobs = self._torch.log_softmax(logits, dim=-1)
+        best = logprobs.topk(top)
+        others = zip(best.indices.tolist(), best.values.tolist(), strict=True)
+        return TokenScore(
+            self._tokenizer_decode([token]),
+            float(logprobs[token]),
+            tuple((self._tokenizer_decode([other]), logprob) for other, logprob in others),
+        )
+
+
+def _weighed(logits: Any, request: Generation, written: Counter[int]) -> Any:
+    """`logits` (V,) with OpenAI's penalties for what was written before, and the request's own bias."""
+    if not (request.frequency_penalty or request.presence_penalty or request.logit_bias):
+        return logits
+    weighed = logits.clone()
+    for token, count in written.items():
+        weighed[token] -= count * request.frequency_penalty + request.presence_penalty
+    for token, bias in request.logit_bias.items():
+        weighed[token] += bias
+    return weighed
 
 
 def _choose(torch: Any, logits: Any, request: Generation, generator: Any) -> int:

@@ -100,9 +100,9 @@ def streamed_request(model: str, request: Generation) -> tuple[str, bytes]:
         "begun": request.begun or None,
     }
     body = {name: value for name, value in body.items() if value is not None}
-    if isinstance(request.prompt, str):
+    if request.messages is None:
         return "/v1/completions", msgspec.json.encode(body | {"prompt": request.prompt})
-    messages = [{"role": message.role, "content": message.content} for message in request.prompt]
+    messages = [{"role": message.role, "content": message.content} for message in request.messages]
     return "/v1/chat/completions", msgspec.json.encode(body | {"messages": messages})
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
@@ -20,10 +20,12 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from tulou.core.types import ModelManifest
 from tulou.service.gateway import refusals, wire
+from tulou.service.gateway.call import json_response
 from tulou.service.gateway.exchange import Services
 from tulou.service.gateway.exposition import note_states
 from tulou.service.gateway.keys import Key
-from tulou.service.gateway.operations import OPERATIONS, json_response
+from tulou.service.gateway.openapi import document
+from tulou.service.gateway.operations import OPERATIONS
 from tulou.service.gateway.path import secret_in
 
 
@@ -45,6 +47,7 @@ def build_cold(services: Services, extra_routes: Sequence[BaseRoute] = ()) -> AS
 
     routes: list[BaseRoute] = [
         *(Route(operation.path, desk.only_posted, methods=["POST"]) for operation in OPERATIONS),
+        Route("/openapi.json", desk.show_document),
         Route("/v1/models", desk.list_models),
         Route("/v1/models/{model:path}", desk.show_model),
         Route("/metrics", desk.show_metrics),
@@ -88,6 +91,9 @@ class _Desk:
             return refused(refusals.model_unknown(name))
         return json_response(self._card(name, manifest))
 
+    async def show_document(self, _request: Request) -> Response:
+        return json_response(document(self._switchboard.models))
+
     async def show_metrics(self, _request: Request) -> Response:
         if self._exposition is not None:
             return Response(await self._exposition(), media_type=CONTENT_TYPE_LATEST)
@@ -119,8 +125,9 @@ class _Desk:
         return wire.ModelCard(name, self._created, manifest.task, manifest.precision, version)
 
 
-def refused(err: refusals.ApiError) -> Response:
-    return Response(msgspec.json.encode(err.body), err.status, err.headers, media_type="application/json")
+def refused(err: refusals.ApiError, headers: Mapping[str, str] | None = None) -> Response:
+    told = {**err.headers, **(headers or {})}
+    return Response(msgspec.json.encode(err.body), err.status, told, media_type="application/json")
 
 
 async def _http_error(request: Request, err: Exception) -> Response:
@@ -129,5 +136,5 @@ async def _http_error(request: Request, err: Exception) -> Response:
         raise err
     known = {404: refusals.url_unknown, 405: refusals.method_wrong}
     if err.status_code in known:
-        return refused(known[err.status_code](request.method, request.url.path))
+        return refused(known[err.status_code](request.method, request.url.path), err.headers)  # `allow`, of a 405
     return refused(refusals.ApiError(err.status_code, err.detail))

@@ -52,7 +52,7 @@ def peek(body: bytes) -> Peeked:
         return _peeked.decode(body)
     except msgspec.DecodeError as err:
         raise refusals.explain(err, body) from None
-    except UnicodeDecodeError:
+    except (UnicodeDecodeError, RecursionError):  # nested deeper than anything meant
         raise refusals.body_not_json() from None
 
 
@@ -60,15 +60,22 @@ def asking_for_usage(body: bytes, peeked: Peeked) -> bytes:
     """The body of a stream, with usage asked for at its end."""
     if peeked.stream_options is None and b'"stream_options"' not in body:
         return USAGE + body[body.index(b"{") + 1 :]
-    return msgspec.json.encode(_object.decode(body) | {"stream_options": {"include_usage": True}})
+    return msgspec.json.encode(_whole(body) | {"stream_options": {"include_usage": True}})
 
 
 def going_on_behind(body: bytes, words: str) -> bytes:
     """The body, asking for what follows `words`."""
-    asked = _object.decode(body)
+    asked = _whole(body)
     return msgspec.json.encode(asked | {"begun": (asked.get("begun") or "") + words})
 
 
 def asking_for_model(body: bytes, model: str) -> bytes:
     """The body, asking for a model by another name."""
-    return msgspec.json.encode(_object.decode(body) | {"model": model})
+    return msgspec.json.encode(_whole(body) | {"model": model})
+
+
+def _whole(body: bytes) -> dict[str, Any]:
+    try:
+        return _object.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):  # in fields that were skipped before
+        raise refusals.body_not_json() from None

@@ -185,12 +185,37 @@ def value_unsupported(param: str, value: Any, supported: str) -> ApiError:
     )
 
 
-def parameter_unsupported(param: str) -> ApiError:
+def parameter_unsupported(param: str, instead: str) -> ApiError:
+    message = f"Unsupported parameter: '{param}' is not supported. {instead}."
+    return ApiError(400, message, code="unsupported_parameter", param=param)
+
+
+def engine_cannot(param: str, message: str) -> ApiError:
+    """What only some engines can do, refused by one in its own words."""
+    return ApiError(400, f"{message}.", code="unsupported_value", param=param)
+
+
+def tools_unknown() -> ApiError:
     return ApiError(
         400,
-        f"Unsupported parameter: '{param}' is not supported with this model.",
+        "Unsupported parameter: 'tools' is not supported with this model: its chat template shows no way of writing "
+        "calls that can be read back (known are those of Hermes, Qwen and Llama 3).",
         code="unsupported_parameter",
-        param=param,
+        param="tools",
+    )
+
+
+def invalid(param: str, reason: str) -> ApiError:
+    return ApiError(400, f"Invalid value for '{param}': {reason}.", code="invalid_value", param=param)
+
+
+def replica_full(waiting: int) -> ApiError:
+    return ApiError(
+        429,
+        f"This replica has {waiting} requests waiting already. Please try again in a moment.",
+        type="requests",
+        code="rate_limit_exceeded",
+        retry_after_s=1,
     )
 
 
@@ -273,25 +298,25 @@ def explain(error: msgspec.DecodeError, raw: bytes) -> ApiError:
     path = at["path"] if at else ""
     problem = text[: at.start()] if at else text
     if match := _MISSING.match(problem):
-        return _missing(f"{path}.{match['field']}" if path else match["field"])
+        return missing(f"{path}.{match['field']}" if path else match["field"])
     if match := _TYPE.match(problem):
-        return _wrong_type(path, match["expected"], match["got"])
+        return wrong_type(path, match["expected"], match["got"])
     if match := _BOUND.match(problem):
         return _out_of_bounds(path, match["kind"], match["sign"], match["bound"], _value_at(raw, path))
     if match := _LENGTH.match(problem):
-        return _wrong_length(path, match["kind"], match["sign"], int(match["bound"]), _value_at(raw, path))
+        return wrong_length(path, match["kind"], match["sign"], int(match["bound"]), _size(_value_at(raw, path)))
     if match := _ENUM.match(problem):
         return ApiError(400, f"Invalid value: {match['value']} for '{path}'.", code="invalid_value", param=path)
     return ApiError(400, f"{problem}.", code="invalid_value", param=path or None)
 
 
-def _missing(path: str) -> ApiError:
+def missing(path: str) -> ApiError:
     if path == "model":
         return ApiError(400, "you must provide a model parameter")
     return ApiError(400, f"Missing required parameter: '{path}'.", code="missing_required_parameter", param=path)
 
 
-def _wrong_type(path: str, expected: str, got: str) -> ApiError:
+def wrong_type(path: str, expected: str, got: str) -> ApiError:
     if not path:
         return body_not_json()
     wanted = " or ".join(_JSON_NAMES.get(name, name) for name in expected.split(" | ") if name != "null")
@@ -309,9 +334,8 @@ def _out_of_bounds(path: str, kind: str, sign: str, bound: str, value: Any) -> A
     return ApiError(400, message, code=f"{noun}_{code}_value", param=path)
 
 
-def _wrong_length(path: str, kind: str, sign: str, bound: int, value: Any) -> ApiError:
+def wrong_length(path: str, kind: str, sign: str, bound: int, size: int) -> ApiError:
     noun = "array" if kind == "array" else "string"
-    size = len(value) if isinstance(value, list | str) else 0
     if sign == ">=":
         problem, code = ("empty", f"empty_{noun}") if size == 0 else ("too short", f"{noun}_below_min_length")
         wanted = f"minimum length {bound}"
@@ -321,9 +345,16 @@ def _wrong_length(path: str, kind: str, sign: str, bound: int, value: Any) -> Ap
     return ApiError(400, message, code=code, param=path)
 
 
+def _size(value: Any) -> int:
+    return len(value) if isinstance(value, list | str) else 0
+
+
 def _value_at(raw: bytes, path: str) -> Any:
     """The value that msgspec's `path`, such as `messages[0].role`, leads to in the JSON text `raw`."""
-    value: Any = msgspec.json.decode(raw)
+    try:
+        value: Any = msgspec.json.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):  # somewhere behind it
+        return None
     for part in re.findall(r"[^.\[\]]+", path):
         try:
             value = value[int(part)] if isinstance(value, list) else value[part]

@@ -52,7 +52,7 @@ async def send_refusal(exchange: Exchange, err: refusals.ApiError) -> None:
         await exchange.send({"type": "http.response.body", "body": b"data: " + body + b"\n\n"})
         return
     exchange.headers += [(name.encode(), value.encode()) for name, value in err.headers.items()]
-    if err.status == 413:
+    if err.status in (408, 413):
         exchange.headers.append((b"connection", b"close"))  # the rest of the body is not worth reading
     await _start(exchange, err.status, JSON, (b"content-length", b"%d" % len(body)))
     await exchange.send({"type": "http.response.body", "body": body})

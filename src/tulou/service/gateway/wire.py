@@ -1,168 +1,29 @@
-"""What travels on the line: OpenAI's request and response types, typed once for msgspec.
+"""What is answered: OpenAI's response types, typed once for msgspec; what may be asked is in `asked.py`.
 
 Gateway and replicas speak the same shapes, so a replica can be asked directly, and anything that speaks OpenAI's
-protocol can stand where a replica stands. Fields that we do not know are ignored, as OpenAI does; fields that ask for
-something we cannot do are refused rather than ignored.
+protocol can stand where a replica stands.
 """
 
 from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import msgspec
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import UNSET, Struct, UnsetType
 
-from tulou.core.types import Message
-from tulou.service.engine.base import Generation
+from tulou.core.types import TokenScore, ToolCall
 from tulou.service.gateway import refusals
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-MAX_INPUTS = 2048  # texts in one request, as OpenAI's embeddings endpoint
 DONE = b"data: [DONE]\n\n"
 
 Body = TypeVar("Body", bound=Struct)
-Positive = Annotated[int, Meta(ge=1)]
-Penalty = Annotated[float, Meta(ge=-2, le=2)]
-Texts = str | Annotated[list[str], Meta(min_length=1, max_length=MAX_INPUTS)]
-
-
-class TextPart(Struct):
-    type: Literal["text"]
-    text: str
-
-
-class ChatMessage(Struct):
-    role: Literal["system", "developer", "user", "assistant"]
-    content: str | list[TextPart]
-
-    def plain(self) -> Message:
-        text = self.content if isinstance(self.content, str) else "".join(part.text for part in self.content)
-        return Message("system" if self.role == "developer" else self.role, text)
-
-
-class StreamOptions(Struct):
-    include_usage: bool | None = None
-
-
-class Sampled(Struct, kw_only=True):
-    """What chat and plain completions share. Without a temperature, answers are greedy and so repeatable."""
-
-    model: str
-    max_tokens: Positive | None = None
-    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
-    top_p: Annotated[float, Meta(ge=0, le=1)] | None = None
-    frequency_penalty: Penalty | None = None
-    presence_penalty: Penalty | None = None
-    seed: int | None = None
-    stop: str | Annotated[list[str], Meta(max_length=4)] | None = None
-    stream: bool | None = None
-    stream_options: StreamOptions | None = None
-    n: Positive | None = None
-    begun: str | None = None  # ours: the beginning of the answer, which is to be continued and is not repeated
-
-    @property
-    def wants_usage(self) -> bool:
-        return bool(self.stream_options and self.stream_options.include_usage)
-
-    def generation(self, prompt: str | tuple[Message, ...], max_tokens: int | None) -> Generation:
-        stop = (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
-        return Generation(
-            prompt,
-            max_tokens,
-            temperature=self.temperature or 0.0,
-            top_p=1.0 if self.top_p is None else self.top_p,
-            frequency_penalty=self.frequency_penalty or 0.0,
-            presence_penalty=self.presence_penalty or 0.0,
-            seed=self.seed,
-            stop=tuple(text for text in stop if text),
-            begun=self.begun or "",
-        )
-
-    def refuse_unsupported(self) -> None:
-        if self.n not in (None, 1):
-            raise refusals.value_unsupported("n", self.n, "1")
-        if self.stream_options is not None and not self.stream:
-            raise refusals.ApiError(
-                400, "The 'stream_options' parameter is only allowed when 'stream' is enabled.", param="stream_options"
-            )
-
-
-class ChatBody(Sampled, kw_only=True):
-    messages: Annotated[list[ChatMessage], Meta(min_length=1)]
-    max_completion_tokens: Positive | None = None
-    response_format: dict[str, Any] | None = None
-    tools: list[Any] | None = None
-    functions: list[Any] | None = None
-    logprobs: bool | None = None
-
-    def generations(self) -> list[Generation]:
-        messages = tuple(message.plain() for message in self.messages)
-        return [self.generation(messages, self.max_completion_tokens or self.max_tokens)]
-
-    def refuse_unsupported(self) -> None:
-        super().refuse_unsupported()
-        if self.tools:
-            raise refusals.parameter_unsupported("tools")
-        if self.functions:
-            raise refusals.parameter_unsupported("functions")
-        if self.logprobs:
-            raise refusals.parameter_unsupported("logprobs")
-        if self.response_format and self.response_format.get("type", "text") != "text":
-            raise refusals.value_unsupported("response_format", self.response_format, "{'type': 'text'}")
-
-
-class CompletionBody(Sampled, kw_only=True):
-    prompt: str | Annotated[list[str], Meta(min_length=1, max_length=64)]
-    echo: bool | None = None
-    logprobs: int | None = None
-    suffix: str | None = None
-
-    def generations(self) -> list[Generation]:
-        prompts = [self.prompt] if isinstance(self.prompt, str) else self.prompt
-        return [self.generation(prompt, self.max_tokens) for prompt in prompts]
-
-    def refuse_unsupported(self) -> None:
-        super().refuse_unsupported()
-        for name, value in (("echo", self.echo), ("logprobs", self.logprobs), ("suffix", self.suffix)):
-            if value:
-                raise refusals.parameter_unsupported(name)
-        if self.stream and not isinstance(self.prompt, str) and len(self.prompt) > 1:
-            raise refusals.value_unsupported("prompt", self.prompt, "a single prompt when 'stream' is enabled")
-
-
-class EmbeddingBody(Struct, kw_only=True):
-    model: str
-    input: Texts
-    encoding_format: Literal["float", "base64"] | None = None
-    dimensions: Positive | None = None
-
-    @property
-    def texts(self) -> list[str]:
-        return _checked(self.input)
-
-    def refuse_unsupported(self) -> None:
-        if self.dimensions is not None:
-            raise refusals.parameter_unsupported("dimensions")
-
-
-class ClassifyBody(Struct, kw_only=True):
-    """Ours, in the manner of the embeddings endpoint."""
-
-    model: str
-    input: Texts
-    top_k: Positive | None = None  # labels given for each text; all by default
-
-    @property
-    def texts(self) -> list[str]:
-        return _checked(self.input)
-
-    def refuse_unsupported(self) -> None:
-        pass
+Choice = TypeVar("Choice")
 
 
 class Usage(Struct):
@@ -176,46 +37,93 @@ class EmbeddingUsage(Struct):
     total_tokens: int
 
 
+class Function(Struct):
+    name: str
+    arguments: str
+
+
+class Call(Struct):
+    id: str
+    function: Function
+    type: str = "function"
+
+
+class CallPiece(Struct):
+    """A call in a stream; each comes whole."""
+
+    index: int
+    id: str
+    function: Function
+    type: str = "function"
+
+
+class TopToken(Struct):
+    token: str
+    logprob: float
+    bytes: list[int] | None
+
+
+class TokenLogprob(Struct):
+    token: str
+    logprob: float
+    bytes: list[int] | None
+    top_logprobs: list[TopToken]
+
+
+class ChatLogprobs(Struct):
+    content: list[TokenLogprob]
+    refusal: None = None
+
+
+class TextLogprobs(Struct):
+    tokens: list[str]
+    token_logprobs: list[float]
+    top_logprobs: list[dict[str, float]]
+    text_offset: list[int]
+
+
 class Delta(Struct, omit_defaults=True):
     role: str | None = None
     content: str | None = None
+    tool_calls: list[CallPiece] | None = None
 
 
 class ChunkChoice(Struct):
     delta: Delta
-    index: int = 0
-    logprobs: None = None
+    index: int
+    logprobs: ChatLogprobs | None = None
     finish_reason: str | None = None
 
 
 class AnswerMessage(Struct):
-    content: str
+    content: str | None
     role: str = "assistant"
     refusal: None = None
+    tool_calls: list[Call] | UnsetType = UNSET
 
 
 class ChatChoice(Struct):
     message: AnswerMessage
     finish_reason: str
-    index: int = 0
-    logprobs: None = None
+    index: int
+    logprobs: ChatLogprobs | None = None
 
 
 class TextChoice(Struct):
     text: str
     finish_reason: str | None
-    index: int = 0
-    logprobs: None = None
+    index: int
+    logprobs: TextLogprobs | None = None
 
 
-class Completion(Struct):
+class Completion(Struct, Generic[Choice]):
     """An answer or a piece of one: `object` says which of OpenAI's four it is."""
 
     id: str
     object: str
     created: int
     model: str
-    choices: list[ChatChoice] | list[ChunkChoice] | list[TextChoice]
+    choices: list[Choice]
     usage: Usage | UnsetType | None = UNSET
     system_fingerprint: str | None = None
 
@@ -229,6 +137,24 @@ class Embedding(Struct):
 class EmbeddingList(Struct):
     model: str
     data: list[Embedding]
+    usage: EmbeddingUsage
+    object: str = "list"
+
+
+class RankedText(Struct):
+    text: str
+
+
+class Ranked(Struct, omit_defaults=True):
+    index: int
+    relevance_score: float
+    document: RankedText | None = None
+
+
+class Ranking(Struct):
+    id: str
+    model: str
+    results: list[Ranked]
     usage: EmbeddingUsage
     object: str = "list"
 
@@ -251,6 +177,17 @@ class ClassificationList(Struct):
     data: list[Classification]
     usage: EmbeddingUsage
     object: str = "list"
+
+
+class Problem(Struct):
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class Failure(Struct):
+    error: Problem
 
 
 class ModelCard(Struct):
@@ -278,7 +215,7 @@ def decode(raw: bytes, decoder: msgspec.json.Decoder[Body]) -> Body:
         return decoder.decode(raw)
     except msgspec.DecodeError as err:
         raise refusals.explain(err, raw) from None
-    except UnicodeDecodeError:
+    except (UnicodeError, RecursionError):
         raise refusals.body_not_json() from None
 
 
@@ -294,6 +231,17 @@ def embedding_data(vectors: NDArray[np.float32], as_base64: bool) -> list[Embedd
     return [Embedding(i, row.tolist()) for i, row in enumerate(vectors)]
 
 
+def shortened(vectors: NDArray[np.float32], dimensions: int) -> NDArray[np.float32]:
+    """The first `dimensions` of unit vectors, (n, width), made unit vectors again, as OpenAI shortens them."""
+    import numpy as np
+
+    if dimensions == vectors.shape[1]:
+        return vectors
+    cut = vectors[:, :dimensions]
+    norms = np.linalg.norm(cut, axis=1, keepdims=True)
+    return (cut / np.where(norms > 0, norms, 1)).astype(np.float32)
+
+
 def classifications(
     probabilities: NDArray[np.float32], labels: Sequence[str], top_k: int | None
 ) -> list[Classification]:
@@ -305,9 +253,50 @@ def classifications(
     return rows
 
 
-def _checked(given: str | list[str]) -> list[str]:
-    texts = [given] if isinstance(given, str) else given
-    if not all(texts):
-        where = "input" if isinstance(given, str) else f"input[{texts.index('')}]"
-        raise refusals.ApiError(400, f"Invalid '{where}': input cannot be an empty string.", param="input")
-    return texts
+def ranking(rows: NDArray[np.float32], top_n: int | None, texts: Sequence[str] | None) -> list[Ranked]:
+    """Documents by cosine with the query; `rows` are unit vectors (1 + documents, dimensions), the query's first."""
+    cosines = rows[1:] @ rows[0]  # (documents,)
+    order = (-cosines).argsort(kind="stable")[:top_n]
+    return [Ranked(int(i), float(cosines[i]), RankedText(texts[i]) if texts is not None else None) for i in order]
+
+
+def chat_logprobs(scores: Sequence[TokenScore]) -> ChatLogprobs:
+    return ChatLogprobs(
+        [
+            TokenLogprob(
+                score.text,
+                score.logprob,
+                _bytes(score.text),
+                [TopToken(text, logprob, _bytes(text)) for text, logprob in score.others],
+            )
+            for score in scores
+        ]
+    )
+
+
+def text_logprobs(scores: Sequence[TokenScore], offset_chars: int) -> TextLogprobs:
+    """`offset_chars`: of the text before the first of `scores`."""
+    offsets = []
+    for score in scores:
+        offsets.append(offset_chars)
+        offset_chars += len(score.text)
+    return TextLogprobs(
+        [score.text for score in scores],
+        [score.logprob for score in scores],
+        [dict(score.others) for score in scores],
+        offsets,
+    )
+
+
+def calls(made: Sequence[ToolCall]) -> list[Call]:
+    return [Call(each.id, Function(each.name, each.arguments)) for each in made]
+
+
+def call_pieces(made: Sequence[ToolCall], before: int) -> list[CallPiece]:
+    """`before`: how many calls came before these."""
+    return [CallPiece(before + i, each.id, Function(each.name, each.arguments)) for i, each in enumerate(made)]
+
+
+def _bytes(text: str) -> list[int] | None:
+    """None where the token is part of a character, whose bytes are not known here."""
+    return None if "\ufffd" in text else list(text.encode())
