@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 PROMPT_TOKENS = 32
 ANSWER_TOKENS = (16, 80)  # of the shortest and the longest answer
-ANSWERS_EACH = 3  # that a client asks for, one after another
+ANSWERS_EACH = 8  # that a client asks for, one after another: enough that the end, when fewer ask, weighs little
 CONCURRENT = (1, 8, 32)
 TURNS = 3
 CORPUS_PASSAGES, VOCABULARY = 4000, 6144

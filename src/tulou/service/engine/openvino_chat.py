@@ -1,8 +1,10 @@
 """OpenVINO GenAI chat: continuous batching, so that answers are written side by side and none waits for another.
 
 One thread drives the pipeline step by step; each step adds a token to every answer under way. A step holds Python's
-lock (the binding does not let go of it), so the thread pauses between steps to let the HTTP side speak. A pipeline that
-fails in a step cannot be trusted with another: everyone who waits is told, and the engine is broken from then on.
+lock (the binding does not let go of it), so the thread pauses between steps to let the HTTP side speak. A step of a
+small model takes a millisecond and passing its words on as long, so words are passed on 25 times a second at most;
+an answer's first ones at once, and its last. A pipeline that fails in a step cannot be trusted with another: everyone
+who waits is told, and the engine is broken from then on.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -36,6 +38,7 @@ from tulou.service.engine.text import Detokenizer, Scores, StopFilter
 from tulou.service.engine.tools import format_of
 
 CLOSE_TIMEOUT_S = 2.0
+PASS_ON_EVERY_S = 0.04  # as quick as a film
 CONTEXT_TOKENS = 8  # of an answer begun before, enough to decode the next one rightly
 
 logger = logging.getLogger(__name__)
@@ -59,9 +62,13 @@ class _Answer:
     handle: Any = None  # of the pipeline, once it has begun
     is_unwanted: bool = False  # the reader has left
 
-    def tell(self, piece: ChatDelta | Exception) -> None:
+    def tell(self, *pieces: ChatDelta | Exception) -> None:
         with contextlib.suppress(RuntimeError):  # the loop, and so the reader, may have gone in this very moment
-            self.loop.call_soon_threadsafe(self.pieces.put_nowait, piece)
+            self.loop.call_soon_threadsafe(self._deliver, pieces)
+
+    def _deliver(self, pieces: Sequence[ChatDelta | Exception]) -> None:
+        for piece in pieces:
+            self.pieces.put_nowait(piece)
 
 
 class OpenVinoChat:
@@ -78,6 +85,7 @@ class OpenVinoChat:
         self._reasons = {genai.GenerationFinishReason.STOP: "stop", genai.GenerationFinishReason.LENGTH: "length"}
         self._running = genai.GenerationStatus.RUNNING
         self._tokenizer = self._pipeline.get_tokenizer()
+        self._encode, self._decode = _coders(folder, self._tokenizer)
         self._vocabulary = max(self._tokenizer.get_vocab().values()) + 1
         self._template = ChatTemplate(
             self._tokenizer.get_original_chat_template(),
@@ -144,15 +152,11 @@ class OpenVinoChat:
         """Token ids of the prompt with the beginning of the answer behind it."""
         if (messages := request.messages) is not None:
             prompt = self._template.render(messages, request.tools)
-            return self._encode(prompt + begun, add_special_tokens=False)  # the template has put them in
+            return self._encode(prompt + begun, False)  # the template has put them in
         if isinstance(request.prompt, str):
-            return self._encode(request.prompt + begun)
+            return self._encode(request.prompt + begun, True)
         ids = known_ids(request.prompt, self._vocabulary, "prompt")  # type: ignore[arg-type]  # no messages
-        return ids + (self._encode(begun, add_special_tokens=False) if begun else [])
-
-    def _encode(self, text: str, add_special_tokens: bool = True) -> list[int]:
-        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=add_special_tokens).input_ids.data[0].tolist()
-        return ids
+        return ids + (self._encode(begun, False) if begun else [])
 
     def _config(self, request: Generation, max_tokens: int) -> Any:
         config = self._pipeline.get_config()
@@ -168,10 +172,6 @@ class OpenVinoChat:
         if request.grammar is not None:
             config.structured_output_config = self._grammars.config(request.grammar)
         return config
-
-    def _decode(self, ids: list[int]) -> str:
-        text: str = self._tokenizer.decode(ids) if ids else ""
-        return text
 
     def _work(self) -> None:
         """Drive the pipeline until the engine is closed or the pipeline fails, and tell whoever still waits then."""
@@ -194,6 +194,7 @@ class OpenVinoChat:
     def _drive(self, underway: list[_Answer]) -> None:
         """Step by step, keeping `underway` up to date; nobody else touches the pipeline, so it needs no lock."""
         numbers = itertools.count()
+        passed_on_at = 0.0
         while True:
             while not underway or not self._inbox.empty():
                 answer = self._inbox.get()  # waits while there is nothing to do
@@ -203,10 +204,18 @@ class OpenVinoChat:
                 if self._begin(next(numbers), answer):
                     underway.append(answer)
             self._pipeline.step()
-            underway[:] = [answer for answer in underway if not self._has_ended(answer)]
+            if is_due := time.monotonic() - passed_on_at >= PASS_ON_EVERY_S:
+                passed_on_at = time.monotonic()
+            underway[:] = [
+                answer for answer in underway if not ((is_due or self._is_urgent(answer)) and self._has_ended(answer))
+            ]
             if not underway:
                 self._cancel([])
             time.sleep(0)
+
+    def _is_urgent(self, answer: _Answer) -> bool:
+        """Whether someone waits for its first words, or it is over and its place is free."""
+        return not answer.text.count or answer.handle.get_status() != self._running
 
     def _cancel(self, answers: list[_Answer]) -> None:
         """Give up `answers`; the pipeline frees the memory of what was cancelled in its next step."""
@@ -247,23 +256,57 @@ class OpenVinoChat:
         if reason is None and answer.handle.get_status() != self._running:
             answer.tell(ModelError(f"model {self.manifest.name!r} had no memory left for this answer"))
             return True
-        shown = answer.stops.push(answer.text.push(ids, is_last=bool(reason)), is_last=bool(reason))
+        shown = _shown(answer, ids, is_last=bool(reason))
+        pieces: list[ChatDelta] = []
         scores: tuple[TokenScore, ...] = ()
         if answer.scores is not None:
             answer.scores.push([self._score(*each, answer.tells_best) for each in zip(ids, logprobs, strict=True)])
             scores = answer.scores.take(shown, is_whole=bool(reason) and not answer.stops.is_stopped)
         if shown or scores:
-            answer.tell(ChatDelta(shown, scores=scores))
+            pieces.append(ChatDelta(shown, scores=scores))
         if answer.stops.is_stopped:
             reason = "stop"
             answer.handle.cancel()
         if reason:
-            answer.tell(ChatDelta("", reason, answer.prompt_tokens, answer.begun_tokens + answer.text.count))
+            pieces.append(ChatDelta("", reason, answer.prompt_tokens, answer.begun_tokens + answer.text.count))
+        if pieces:
+            answer.tell(*pieces)
         return bool(reason)
 
     def _score(self, token: int, logprob: float, tells_best: bool) -> TokenScore:
         text = self._decode([token])
         return TokenScore(text, logprob, ((text, logprob),) if tells_best else ())
+
+
+def _shown(answer: _Answer, ids: list[int], is_last: bool) -> str:
+    """The text that `ids` add; with a stop string to look for, token by token, so that none counts behind it."""
+    groups = [[each] for each in ids] if ids and answer.stops.may_stop else [ids]
+    shown = ""
+    for number, group in enumerate(groups, 1):
+        ends = is_last and number == len(groups)
+        shown += answer.stops.push(answer.text.push(group, ends), ends)
+        if answer.stops.is_stopped:
+            break
+    return shown
+
+
+def _coders(folder: Path, tokenizer: Any) -> tuple[Callable[[str, bool], list[int]], Callable[[list[int]], str]]:
+    """Text to ids, with special tokens or without, and back.
+
+    By the `tokenizers` library where the folder has its file, at a tenth of the time of the graph made of it.
+    """
+    path = folder / "tokenizer.json"
+    if path.is_file():
+        from tokenizers import Tokenizer
+
+        words = Tokenizer.from_file(str(path))
+        words.no_truncation()
+        words.no_padding()
+        return lambda text, is_special: list(words.encode(text, add_special_tokens=is_special).ids), words.decode
+    return (
+        lambda text, is_special: list(tokenizer.encode(text, add_special_tokens=is_special).input_ids.data[0].tolist()),
+        lambda ids: str(tokenizer.decode(ids)) if ids else "",
+    )
 
 
 def _refuse_what_the_library_cannot(request: Generation) -> None:

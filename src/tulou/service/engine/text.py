@@ -45,6 +45,10 @@ class StopFilter:
         self._held = ""
         self.is_stopped = False
 
+    @property
+    def may_stop(self) -> bool:
+        return bool(self._stops)
+
     def push(self, text: str, is_last: bool = False) -> str:
         """The text that may be shown now; sets `is_stopped` when a stop string was met."""
         if self.is_stopped:
