@@ -1,4 +1,5 @@
 import errno
+import logging
 from pathlib import Path
 
 import pytest
@@ -103,3 +104,11 @@ def test_a_moved_project_keeps_its_models(tmp_path: Path) -> None:
     champion = Registry(f"sqlite:///{after / 'mlflow.db'}", after / "files").find("intents")
     assert champion.folder == after / "files" / "intents" / "aa" / "int8"
     assert (champion.folder / "model.bin").read_text() == "aa int8"
+
+
+def test_making_the_database_leaves_logging_as_it_was(tmp_path: Path) -> None:
+    ours, root = logging.getLogger("tulou.test"), logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    assert Registry(f"sqlite:///{tmp_path / 'new' / 'mlflow.db'}", tmp_path / "models").champion("none") is None
+    assert not ours.disabled
+    assert (list(root.handlers), root.level) == (handlers, level)

@@ -1,4 +1,4 @@
-"""Verbs that measure the service: bench gateway, balance."""
+"""Verbs that measure the service: bench gateway, serve, balance."""
 
 from __future__ import annotations
 
@@ -37,6 +37,26 @@ def gateway(
         emit(figures)
     else:
         show(figures)
+
+
+@bench.command()
+def serve(
+    requests: Annotated[int, typer.Option(min=100, help="Under each accident, at least.")] = 100_000,
+    keep: KeepOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Kill replicas and promote models under load: how many requests fail? Needs wrk."""
+    from tulou.bench.serve import bench_serve
+
+    figures = measured(keep, as_json, lambda folder, progress: bench_serve(folder, requests, progress))
+    if as_json:
+        emit(figures)
+        return
+    rows = table("accident", ">times", ">requests", ">failed", ">requests/s", ">worst p99")
+    for name, run in figures.items():
+        counts = (f"{run[key]:,}" for key in ("accidents", "requests", "failures"))
+        rows.add_row(name, *counts, f"{run['requests_per_s']:,.0f}", f"{run['p99_ms']:,.1f} ms")
+    stdout.print(rows)
 
 
 @bench.command()

@@ -13,7 +13,8 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -292,6 +293,21 @@ def _require_answer(mlflow: ModuleType, client: MlflowClient, uri: str) -> None:
         ) from err
 
 
+@contextmanager
+def _loggers_left_on() -> Iterator[None]:
+    """MLflow configures logging anew when it makes a database, and that switches off every logger there is."""
+    loggers = [each for each in logging.Logger.manager.loggerDict.values() if isinstance(each, logging.Logger)]
+    before = [(each, each.disabled) for each in loggers]
+    root, level, handlers = logging.getLogger(), logging.getLogger().level, list(logging.getLogger().handlers)
+    try:
+        yield
+    finally:
+        for each, is_disabled in before:
+            each.disabled = is_disabled
+        root.setLevel(level)
+        root.handlers[:] = handlers
+
+
 def _make_database(mlflow: ModuleType, uri: str) -> None:
     """Make an SQLite registry that is not there yet, whole or not at all: MLflow cannot resume what broke half-way."""
     path = Path(uri.removeprefix("sqlite:///"))
@@ -301,7 +317,8 @@ def _make_database(mlflow: ModuleType, uri: str) -> None:
     with TemporaryDirectory(dir=path.parent, prefix="mlflow-") as folder:  # of a new name: MLflow remembers old ones
         partial = Path(folder, path.name)
         made = f"sqlite:///{partial}"
-        mlflow.MlflowClient(tracking_uri=made, registry_uri=made).search_registered_models(max_results=1)
+        with _loggers_left_on():
+            mlflow.MlflowClient(tracking_uri=made, registry_uri=made).search_registered_models(max_results=1)
         try:
             os.link(partial, path)
         except FileExistsError:

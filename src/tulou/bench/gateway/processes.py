@@ -28,7 +28,7 @@ class Program:
     name: str
     command: Sequence[str]
     port: int
-    core: int = GATEWAY_CORE
+    core: int | None = GATEWAY_CORE  # None: any
     environ: Mapping[str, str] = field(default_factory=dict)
     path: str = "/v1/chat/completions"
     body: bytes | None = None
@@ -49,13 +49,14 @@ class Server:
         self._process = psutil.Process(process.pid)
 
     def cpu_s(self) -> float:
-        times = [each.cpu_times() for each in self._tree()]
+        times = [each.cpu_times() for each in self.processes()]
         return float(sum(each.user + each.system for each in times))
 
     def rss_bytes(self) -> int:
-        return int(sum(each.memory_info().rss for each in self._tree()))
+        return int(sum(each.memory_info().rss for each in self.processes()))
 
-    def _tree(self) -> list[psutil.Process]:
+    def processes(self) -> list[psutil.Process]:
+        """Itself first."""
         return [self._process, *self._process.children(recursive=True)]
 
 
@@ -77,7 +78,7 @@ def running(program: Program, folder: Path) -> Iterator[Server]:
     started = time.perf_counter()
     with log.open("wb") as out:
         process = subprocess.Popen(
-            ["taskset", "-c", str(program.core), *program.command],
+            [*(("taskset", "-c", str(program.core)) if program.core is not None else ()), *program.command],
             stdout=out,
             stderr=out,
             stdin=subprocess.DEVNULL,
