@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -193,3 +194,12 @@ async def test_a_body_that_does_not_come_is_not_waited_for(tmp_path: Path, monke
         writer.close()
         await writer.wait_closed()
         assert replica.connections == 0
+
+
+@pytest.mark.parametrize("told", [b"-5", b"1000000000000000000000"])
+async def test_a_usage_that_cannot_be_is_not_believed(tmp_path: Path, told: bytes) -> None:
+    body = b'{"choices":[],"usage":{"prompt_tokens":%b,"completion_tokens":1}}' % told
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(body)
+    async with raw_replica(answering(head + body)) as replica, gateway(tmp_path, replica) as service:
+        assert (await service.post()).content == body
+        assert service.rows() == [(200, 0, 0)]
