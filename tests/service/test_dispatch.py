@@ -270,3 +270,17 @@ async def test_leaving_early_closes_the_work_at_the_replica() -> None:
     await answer.aclose()
     assert (upstream.closed, upstream.finished) == (1, 0)
     assert dispatcher.in_flight() == {}
+
+
+@pytest.mark.parametrize("status", [401, 403])
+async def test_a_server_that_does_not_take_our_key_is_no_answer_to_the_client(status: int) -> None:
+    said = b'{"error": {"message": "Incorrect API key provided: sk-theirs", "code": "invalid_api_key"}}'
+
+    class Closed(ScriptedUpstream):
+        async def ask(self, endpoint: Endpoint, *given: Any) -> Whole | Connection:
+            return Whole(status, b"application/json", said) if endpoint == A else await super().ask(endpoint, *given)
+
+    assert await dispatch(Closed()).ask(ask()) == GOOD
+    with pytest.raises(ApiError) as caught:
+        await dispatch(Closed(), [A]).ask(ask())
+    assert (caught.value.status, "sk-theirs" in caught.value.message) == (503, False)

@@ -189,6 +189,8 @@ class Dispatch:
             usage = answers.usage_of(answered.body)
             entry.prompt_tokens, entry.completion_tokens = usage.prompt_tokens, usage.completion_tokens
             return answered
+        if answered.status in (401, 403):  # of our key or without one: no client's key goes to a replica
+            raise ReplicaLost(f"{endpoint.name} does not let the gateway in: status {answered.status}")
         is_explained = explanation(answered) is not None
         if answered.status == 503 or (answered.status >= 500 and not is_explained):
             raise ReplicaLost(f"{endpoint.name} answers with status {answered.status}")
