@@ -284,3 +284,10 @@ async def test_a_server_that_does_not_take_our_key_is_no_answer_to_the_client(st
     with pytest.raises(ApiError) as caught:
         await dispatch(Closed(), [A]).ask(ask())
     assert (caught.value.status, "sk-theirs" in caught.value.message) == (503, False)
+
+
+async def test_whoever_was_told_nothing_yet_is_told_who_speaks() -> None:
+    upstream = ScriptedUpstream({A: -1})
+    pieces = [piece async for piece in stream(dispatch(upstream), ask(is_streamed=True))]
+    assert (upstream.asked, words_in(pieces)) == ([A, B], "one two three")
+    assert b"assistant" in pieces[0]

@@ -214,7 +214,7 @@ class Dispatch:
                         return
                     stream = await self._stream(_going_on(ask, so_far, tried[-1]), tried)
                     continue
-                if stream is not first:
+                if stream is not first and said.last:
                     events = answers.without_opening(events)
                 if events:
                     said.add(events)
