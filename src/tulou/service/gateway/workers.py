@@ -16,7 +16,7 @@ import signal
 import socket
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +70,8 @@ class _Worker:
         self.process: asyncio.subprocess.Process | None = None
         self.line = Line(self._hear)
         self.is_ready = asyncio.Event()
-        self.load: dict[str, int] = {}
+        self.load: dict[str, int] = {}  # requests under way, by replica
+        self.waiting: dict[str, int] = {}  # for a replica, by model
         self.metrics: list[Family] = []
         self.young_deaths = 0
         self._workers = workers
@@ -79,6 +80,7 @@ class _Worker:
         take = {
             "ready": self._take_ready,
             "load": self._take_load,
+            "waiting": self._take_waiting,
             "metrics": self._take_metrics,
             "lost": self._take_lost,
             "metrics?": self._workers.all_metrics,
@@ -91,6 +93,9 @@ class _Worker:
 
     def _take_load(self, _worker: _Worker, value: Raw) -> None:
         self.load = msgspec.json.decode(value, type=dict[str, int])
+
+    def _take_waiting(self, _worker: _Worker, value: Raw) -> None:
+        self.waiting = msgspec.json.decode(value, type=dict[str, int])
 
     def _take_metrics(self, _worker: _Worker, value: Raw) -> None:
         self.metrics = msgspec.json.decode(value, type=list[Family])
@@ -126,10 +131,11 @@ class Workers:
 
     def in_flight(self) -> dict[str, int]:
         """Requests under way at each replica, of all workers."""
-        total: Counter[str] = Counter()
-        for each in self._workers:
-            total.update(each.load)
-        return dict(total)
+        return _added(each.load for each in self._workers)
+
+    def waiting(self) -> dict[str, int]:
+        """Requests that wait for a replica of each model, at all workers."""
+        return _added(each.waiting for each in self._workers)
 
     async def start(self) -> None:
         self._logs_dir.mkdir(parents=True, exist_ok=True)
@@ -224,7 +230,7 @@ class Workers:
             if self._is_stopping:
                 return
             self._retired = merge([self._retired, lasting(worker.metrics)])
-            worker.metrics, worker.load = [], {}
+            worker.metrics, worker.load, worker.waiting = [], {}, {}
             worker.is_ready.clear()
             lived_s = time.monotonic() - began
             worker.young_deaths = 0 if lived_s > STEADY_AFTER_S else worker.young_deaths + 1
@@ -259,3 +265,10 @@ class Workers:
             worker.line.close()
             following.cancel()
             await asyncio.gather(following, return_exceptions=True)
+
+
+def _added(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    total: Counter[str] = Counter()
+    for each in counts:
+        total.update(each)
+    return dict(total)
