@@ -40,6 +40,7 @@ PUSH_EVERY_S = 1.0  # without a change
 ASK_S = 2.0
 START_S = 60.0
 STOP_GRACE_S = 3.0
+HUNG_S = 30.0  # of silence of a worker that says something five times a second
 
 logger = logging.getLogger(__name__)
 
@@ -74,9 +75,17 @@ class _Worker:
         self.waiting: dict[str, int] = {}  # for a replica, by model
         self.metrics: list[Family] = []
         self.young_deaths = 0
+        self.heard_at = 0.0
+        self.silent_looks = 0
         self._workers = workers
 
+    def is_hung(self, now: float) -> bool:
+        """To be asked regularly: after a pause of this process itself, what was said meanwhile is heard first."""
+        self.silent_looks += 1
+        return self.is_ready.is_set() and self.silent_looks > 3 and now - self.heard_at > HUNG_S
+
     def _hear(self, kind: str, value: Raw) -> Any:
+        self.heard_at, self.silent_looks = time.monotonic(), 0
         take = {
             "ready": self._take_ready,
             "load": self._take_load,
@@ -215,10 +224,18 @@ class Workers:
 
     async def _push_regularly(self) -> None:
         while True:
+            self._kill_hung()
             self.push()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(PUSH_EVERY_S):
                     await self.pool.changed()
+
+    def _kill_hung(self) -> None:
+        """Connections that the kernel gives to a worker that hangs would wait, and so would what it is told."""
+        for each in self._workers:
+            if each.process is not None and each.process.returncode is None and each.is_hung(time.monotonic()):
+                logger.error("gateway worker %d has said nothing for %g s and is killed", each.number, HUNG_S)
+                each.process.kill()
 
     async def _keep_up(self, worker: _Worker) -> None:
         while True:
