@@ -4,6 +4,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
@@ -291,3 +292,10 @@ async def test_whoever_was_told_nothing_yet_is_told_who_speaks() -> None:
     pieces = [piece async for piece in stream(dispatch(upstream), ask(is_streamed=True))]
     assert (upstream.asked, words_in(pieces)) == ([A, B], "one two three")
     assert b"assistant" in pieces[0]
+
+
+async def test_the_accounts_tell_the_version_that_could_not_answer() -> None:
+    new, old = (Endpoint(f"m-{each}", "m", f"http://{each}", version=each) for each in "21")
+    asked = replace(ask(), versions=("2", "1"))
+    assert await dispatch(ScriptedUpstream({new: 0}), [new, old]).ask(asked) == GOOD
+    assert (asked.entry.model_version, asked.entry.variant) == ("1", "instead:2")

@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from tulou.core.errors import ServiceError
 from tulou.service.gateway import answers, refusals
 from tulou.service.gateway.asking import explanation, worded
-from tulou.service.gateway.entry import Entry
+from tulou.service.gateway.entry import FALLBACK, INSTEAD, Entry
 from tulou.service.gateway.peek import asking_for_model, going_on_behind
 from tulou.service.gateway.policy.steering import Steering
 from tulou.service.gateway.upstream import Connection, OutOfTime, ReplicaLost, Upstream, Whole
@@ -175,6 +175,8 @@ class Dispatch:
         entry.replica, entry.retries = endpoint.name, len(tried)
         if endpoint.version:
             entry.model_version = endpoint.version
+        if tried and tried[-1].version != endpoint.version and not entry.variant:
+            entry.variant = INSTEAD + tried[-1].version  # or a version that fails would be judged by what it did not
         tried.append(endpoint)
         self._in_flight[endpoint] += 1
 
@@ -294,7 +296,7 @@ class Dispatch:
 
 def _in_place_of(ask: Ask, model: str) -> Ask:
     """The same question to another model; its own versions are not rolled out to those who asked for this one."""
-    ask.entry.variant = f"fallback:{model}"
+    ask.entry.variant = FALLBACK + model
     return replace(ask, model=model, body=asking_for_model(ask.body, model), versions=())
 
 
