@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from tulou.core.errors import ServiceError
 from tulou.service.gateway import answers, refusals
 from tulou.service.gateway.asking import explanation, worded
-from tulou.service.gateway.entry import Entry
+from tulou.service.gateway.entry import FALLBACK, INSTEAD, Entry
 from tulou.service.gateway.peek import asking_for_model, going_on_behind
 from tulou.service.gateway.policy.steering import Steering
 from tulou.service.gateway.upstream import Connection, OutOfTime, ReplicaLost, Upstream, Whole
@@ -175,6 +175,8 @@ class Dispatch:
         entry.replica, entry.retries = endpoint.name, len(tried)
         if endpoint.version:
             entry.model_version = endpoint.version
+        if tried and tried[-1].version != endpoint.version and not entry.variant:
+            entry.variant = INSTEAD + tried[-1].version  # or a version that fails would be judged by what it did not
         tried.append(endpoint)
         self._in_flight[endpoint] += 1
 
@@ -189,6 +191,8 @@ class Dispatch:
             usage = answers.usage_of(answered.body)
             entry.prompt_tokens, entry.completion_tokens = usage.prompt_tokens, usage.completion_tokens
             return answered
+        if answered.status in (401, 403):  # of our key or without one: no client's key goes to a replica
+            raise ReplicaLost(f"{endpoint.name} does not let the gateway in: status {answered.status}")
         is_explained = explanation(answered) is not None
         if answered.status == 503 or (answered.status >= 500 and not is_explained):
             raise ReplicaLost(f"{endpoint.name} answers with status {answered.status}")
@@ -212,7 +216,7 @@ class Dispatch:
                         return
                     stream = await self._stream(_going_on(ask, so_far, tried[-1]), tried)
                     continue
-                if stream is not first:
+                if stream is not first and said.last:
                     events = answers.without_opening(events)
                 if events:
                     said.add(events)
@@ -292,7 +296,7 @@ class Dispatch:
 
 def _in_place_of(ask: Ask, model: str) -> Ask:
     """The same question to another model; its own versions are not rolled out to those who asked for this one."""
-    ask.entry.variant = f"fallback:{model}"
+    ask.entry.variant = FALLBACK + model
     return replace(ask, model=model, body=asking_for_model(ask.body, model), versions=())
 
 
