@@ -74,7 +74,7 @@ async def test_stopping_tells_what_is_left_and_takes_no_time(redis_url: str) -> 
             await asyncio.gather(*(counters.admit(f"stop{turn}", BUDGETS, Cost(1, 900), NOON) for _ in range(10)))
             counters.settle(f"stop{turn}", BUDGETS, Cost(0, -5_000), NOON)
             started = time.monotonic()
-        assert time.monotonic() - started < 0.5
+        assert time.monotonic() - started < 2
         assert (await counters.admit(f"stop{turn}", BUDGETS, Cost(1), NOON)).refusal is None  # waits for nobody
         async with opened(redis_url) as other:
             told = await other.admit(f"stop{turn}", BUDGETS, Cost(1), NOON)
@@ -123,7 +123,7 @@ async def test_without_redis_each_gateway_counts_alone(caplog: pytest.LogCapture
     async with opened(url) as counters:
         started = time.monotonic()
         assert await admitted(counters, "alone", 500) == 100
-        assert time.monotonic() - started < 0.5
+        assert time.monotonic() - started < 2
     assert "counts the use of keys alone" in caplog.text
     assert "secret" not in caplog.text
 

@@ -44,6 +44,7 @@ class Ask:
     conversation: str | None = None
     versions: Sequence[str] = ()  # of the model, the one that the rollout chose first
     is_begun: bool = False  # the body holds the beginning of an answer, which is to be continued
+    permitted: frozenset[str] | None = None  # models that may answer; None: all
 
 
 Events = AsyncGenerator[bytes, None]
@@ -83,7 +84,7 @@ class Dispatch:
         Raises `ApiError` where no replica answers, or not in time.
         """
         self._steering.budget.request()
-        *first, last = self._who_can(ask.model)
+        *first, last = self._who_can(ask)
         for name in first:  # with another model behind it, one is not waited for
             with contextlib.suppress(refusals.ModelUnavailable):
                 answer = await self._ask(ask, name, 0.0)
@@ -112,12 +113,13 @@ class Dispatch:
             raise refusals.replicas_unavailable(ask.model)
         return answered if isinstance(answered, Whole) else self._events(ask, answered, tried)
 
-    def _who_can(self, model: str) -> Sequence[str]:
+    def _who_can(self, ask: Ask) -> Sequence[str]:
         """The models to ask, one if another cannot; the one that was asked for, should none be able to answer now."""
-        names = self._steering.models(model)
+        names = self._steering.models(ask.model)
         if len(names) == 1:
             return names
-        return [name for name in names if self._steering.can_answer(self._pool.ready(name))] or [model]
+        may_answer = [name for name in names if ask.permitted is None or name in ask.permitted]
+        return [name for name in may_answer if self._steering.can_answer(self._pool.ready(name))] or [ask.model]
 
     async def _answered(self, ask: Ask, tried: list[Endpoint], patience_s: float) -> Whole | Connection:
         """Replicas are tried one after another, none twice, until one has answered or begun to."""
