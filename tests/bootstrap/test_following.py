@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 from tests.service.policy.replicas import Clock
 
-from tulou.bootstrap.following import Following, replicas_for
+from tulou.bootstrap.following import Following, registry_mark, replicas_for
 from tulou.bootstrap.rollout import ServedVersion, Serving
 from tulou.core.errors import ModelError, ServiceError
 from tulou.core.manifest import write_manifest
@@ -153,3 +154,28 @@ async def test_what_does_not_change_is_not_touched(scene: Scene) -> None:
 )
 def test_replicas_follow_the_share(weight: float, shadow: float, expected: int) -> None:
     assert replicas_for(ServedVersion("1", Path(), weight, shadow), 4) == expected
+
+
+async def test_the_service_outlives_whatever_the_registry_raises(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("tulou.bootstrap.following.LOOK_EVERY_S", 0.01)
+    monkeypatch.setattr("tulou.bootstrap.following.AFTER_TROUBLE_S", 0.01)
+    scene.wanted, scene.marks = OSError("no space left on the device"), 1
+    running = asyncio.create_task(scene.following.run())
+    await asyncio.sleep(0.1)
+    assert "could not be followed" in caplog.text
+    scene.wanted = scene.row(("2", 1.0))
+    await asyncio.sleep(0.2)
+    running.cancel()
+    assert scene.switches == [(["2"], "f2")]
+
+
+def test_the_mark_of_a_registry_bears_files_that_come_and_go(tmp_path: Path) -> None:
+    mark = registry_mark("sqlite:///registry.db", tmp_path)
+    nothing = mark()
+    (tmp_path / "registry.db").write_bytes(b"x")
+    (tmp_path / "registry.db-wal").write_bytes(b"x")
+    both = mark()
+    (tmp_path / "registry.db-wal").unlink()
+    assert len({str(each) for each in (nothing, both, mark())}) == 3

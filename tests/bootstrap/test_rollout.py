@@ -54,11 +54,14 @@ def served(project: Project) -> list[tuple[str, float, float]]:
     return [(each.version, round(each.weight, 3), each.shadow) for each in row]
 
 
-def answered(project: Project, version: str, statuses: list[int], at: float = 200.0, latency_ms: float = 50.0) -> None:
+def answered(
+    project: Project, version: str, statuses: list[int], at: float = 200.0, latency_ms: float = 50.0, variant: str = ""
+) -> None:
     rows = [
         {
-            "id": f"{version} {at} {i}", "at": at, "route": "/v1", "model": "assistant", "model_version": version,
-            "replica": "", "status": status, "latency_ms": latency_ms, "prompt_tokens": 0, "completion_tokens": 0,
+            "id": f"{version} {variant} {at} {i}", "at": at, "route": "/v1", "model": "assistant",
+            "model_version": version, "replica": "", "status": status, "latency_ms": latency_ms, "variant": variant,
+            "prompt_tokens": 0, "completion_tokens": 0,
         }
         for i, status in enumerate(statuses)
     ]  # fmt: skip
@@ -157,3 +160,18 @@ def test_the_commands_tell_what_they_did(project: Project) -> None:
 
 def test_a_model_that_was_never_made_is_left_out(project: Project) -> None:
     assert rollout.serving_of(project.registry, ["assistant", "other"]).keys() == {"assistant"}
+
+
+def test_what_another_had_to_answer_in_its_place_is_a_failure(project: Project) -> None:
+    try_out(project, "assistant", 3, now=lambda: 100.0)
+    answered(project, "3", [200] * 20)
+    answered(project, "1", [200], variant="instead:3")
+    with pytest.raises(ModelError, match="is not good enough: 1 of 21 requests failed"):
+        advance(project, "assistant")
+
+
+def test_a_version_is_not_judged_by_another_model_that_has_the_same_number(project: Project) -> None:
+    try_out(project, "assistant", 3, now=lambda: 100.0)
+    answered(project, "3", [200] * 10, variant="fallback:small")
+    with pytest.raises(ModelError, match="0 requests so far"):
+        advance(project, "assistant")

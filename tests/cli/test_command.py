@@ -126,6 +126,12 @@ def test_keys_are_made_listed_rotated_limited_and_revoked(tmp_path: Path) -> Non
     assert keys("list")["keys"][0]["revoked_at"]
 
 
+def test_a_key_may_be_for_a_model_served_elsewhere(tmp_path: Path) -> None:
+    (tmp_path / "tulou.toml").write_text("[service.remote.large]\nurl = 'https://models.example.com'\n")
+    made = tulou("keys", "create", "x", "--model", "large", "--json", "-p", str(tmp_path))
+    assert json.loads(made.stdout)["models"] == ["large"]
+
+
 def test_keys_that_cannot_be_meant_are_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "tulou.toml").write_text("")
     for arguments, told in (

@@ -117,7 +117,7 @@ def test_steps_must_rise_to_the_whole(steps: list[float]) -> None:
 @pytest.mark.parametrize(
     ("fallback", "sentence"),
     [
-        ({"encoder": "small"}, "service.fallback names 'small', which is no .model.NAME.; there are: chat, encoder"),
+        ({"encoder": "small"}, "service.fallback names 'small', which is no model; there are: chat, encoder"),
         ({"chat": "encoder"}, "'encoder' cannot answer for 'chat'; choose another chat model"),
         ({"chat": "chat"}, "'chat' cannot answer for 'chat'"),
     ],
@@ -125,3 +125,10 @@ def test_steps_must_rise_to_the_whole(steps: list[float]) -> None:
 def test_a_fallback_must_be_able_to_answer(fallback: dict[str, str], sentence: str) -> None:
     with pytest.raises(SettingsError, match=sentence):
         parse_settings({"model": {"chat": {"task": "chat"}}, "service": {"fallback": fallback}})
+
+
+def test_a_server_of_others_may_stand_in_for_a_model_of_ours() -> None:
+    remote = {"elsewhere": {"url": "https://models.example.com"}}
+    fallback = {"chat": "elsewhere"}
+    raw = {"model": {"chat": {"task": "chat"}}, "service": {"remote": remote, "fallback": fallback}}
+    assert parse_settings(raw).service.fallback == fallback

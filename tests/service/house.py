@@ -44,7 +44,7 @@ class House:
     url: str
     switchboard: Switchboard
     session: aiohttp.ClientSession
-    keys: tuple[str, str]  # of two users
+    keys: tuple[str, str, str]  # of three users; the last may ask the assistant only
     state: sa.Engine
     answered: list[str] = field(default_factory=list)
 
@@ -189,7 +189,11 @@ async def house(
     """A gateway before `endpoints`, listening on a port of its own."""
     state = open_state("sqlite:///state.db", folder)
     keys = Keys(state)
-    secrets = (keys.create("one", "app")[1], keys.create("two", "app")[1])
+    secrets = (
+        keys.create("one", "app")[1],
+        keys.create("two", "app")[1],
+        keys.create("three", "app", models=[ASSISTANT.name])[1],
+    )
     pool = FixedPool({each.name: [e for e in endpoints if e.model == each.name] for each in manifests})
     service = ServiceSettings(**settings)
     switchboard = Switchboard(

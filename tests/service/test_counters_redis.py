@@ -74,7 +74,7 @@ async def test_stopping_tells_what_is_left_and_takes_no_time(redis_url: str) -> 
             await asyncio.gather(*(counters.admit(f"stop{turn}", BUDGETS, Cost(1, 900), NOON) for _ in range(10)))
             counters.settle(f"stop{turn}", BUDGETS, Cost(0, -5_000), NOON)
             started = time.monotonic()
-        assert time.monotonic() - started < 0.5
+        assert time.monotonic() - started < 2
         assert (await counters.admit(f"stop{turn}", BUDGETS, Cost(1), NOON)).refusal is None  # waits for nobody
         async with opened(redis_url) as other:
             told = await other.admit(f"stop{turn}", BUDGETS, Cost(1), NOON)
@@ -104,12 +104,26 @@ async def test_a_request_that_leaves_while_it_is_asked_gives_its_tokens_back(red
         assert verdict.refusal is None
 
 
+async def test_a_request_that_leaves_in_the_moment_of_its_answer_gives_its_tokens_back(redis_url: str) -> None:
+    async with opened(redis_url) as counters:
+        await counters.admit("moment", BUDGETS, Cost(1), NOON)
+        leaving = asyncio.create_task(counters.admit("moment", BUDGETS, Cost(1, 9_000), NOON))
+        await asyncio.sleep(0)
+        question = counters._questions.pop()
+        given_back: list[bool] = []
+        question.give_back = lambda: given_back.append(True)
+        question.answer.set_result([0, *(["9000", "0"] * len(BUDGETS))])
+        leaving.cancel()
+        await asyncio.gather(leaving, return_exceptions=True)
+        assert (leaving.cancelled(), given_back) == (True, [True])
+
+
 async def test_without_redis_each_gateway_counts_alone(caplog: pytest.LogCaptureFixture) -> None:
     url = f"redis://user:secret@127.0.0.1:{free_port()}/0"
     async with opened(url) as counters:
         started = time.monotonic()
         assert await admitted(counters, "alone", 500) == 100
-        assert time.monotonic() - started < 0.5
+        assert time.monotonic() - started < 2
     assert "counts the use of keys alone" in caplog.text
     assert "secret" not in caplog.text
 

@@ -4,6 +4,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
@@ -270,3 +271,31 @@ async def test_leaving_early_closes_the_work_at_the_replica() -> None:
     await answer.aclose()
     assert (upstream.closed, upstream.finished) == (1, 0)
     assert dispatcher.in_flight() == {}
+
+
+@pytest.mark.parametrize("status", [401, 403])
+async def test_a_server_that_does_not_take_our_key_is_no_answer_to_the_client(status: int) -> None:
+    said = b'{"error": {"message": "Incorrect API key provided: sk-theirs", "code": "invalid_api_key"}}'
+
+    class Closed(ScriptedUpstream):
+        async def ask(self, endpoint: Endpoint, *given: Any) -> Whole | Connection:
+            return Whole(status, b"application/json", said) if endpoint == A else await super().ask(endpoint, *given)
+
+    assert await dispatch(Closed()).ask(ask()) == GOOD
+    with pytest.raises(ApiError) as caught:
+        await dispatch(Closed(), [A]).ask(ask())
+    assert (caught.value.status, "sk-theirs" in caught.value.message) == (503, False)
+
+
+async def test_whoever_was_told_nothing_yet_is_told_who_speaks() -> None:
+    upstream = ScriptedUpstream({A: -1})
+    pieces = [piece async for piece in stream(dispatch(upstream), ask(is_streamed=True))]
+    assert (upstream.asked, words_in(pieces)) == ([A, B], "one two three")
+    assert b"assistant" in pieces[0]
+
+
+async def test_the_accounts_tell_the_version_that_could_not_answer() -> None:
+    new, old = (Endpoint(f"m-{each}", "m", f"http://{each}", version=each) for each in "21")
+    asked = replace(ask(), versions=("2", "1"))
+    assert await dispatch(ScriptedUpstream({new: 0}), [new, old]).ask(asked) == GOOD
+    assert (asked.entry.model_version, asked.entry.variant) == ("1", "instead:2")

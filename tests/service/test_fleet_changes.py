@@ -202,3 +202,12 @@ def test_cores_are_shared_out_in_blocks(cores: int, replicas: int, threads: int,
     wanted = [CpuShare(count, tuple(map(int, block))) for count, block in shares]
     assert plan_cpus(range(cores), replicas, threads) == wanted
     assert all(not share.cores for share in plan_cpus(range(cores), replicas, threads, pin=False))
+
+
+async def test_a_version_that_is_tried_out_keeps_a_replica_when_the_fleet_shrinks(fleet: Fleet, tmp_path: Path) -> None:
+    await fleet.bring_up(MODEL, "2", folder(tmp_path, "2"), 1)
+    fleet.show(MODEL, {"1", "2"})
+    await fleet.resize(MODEL, 2)
+    assert (fleet.size(MODEL, "1"), fleet.size(MODEL, "2")) == (1, 1)
+    await fleet.resize(MODEL, 1)
+    assert (fleet.size(MODEL, "1"), fleet.size(MODEL, "2"), fleet.fewest(MODEL)) == (1, 1, 2)

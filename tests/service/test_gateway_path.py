@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -193,3 +194,40 @@ async def test_a_body_that_does_not_come_is_not_waited_for(tmp_path: Path, monke
         writer.close()
         await writer.wait_closed()
         assert replica.connections == 0
+
+
+async def test_a_client_that_takes_nothing_holds_no_place_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tulou.service.gateway.exchange.TAKE_S", -7.5)  # of 8 s for the whole request
+
+    async def without_end(replica: RawReplica, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await replica.read(reader)
+        writer.write(STREAM)
+        while True:
+            writer.write(chunk(WORD * 1000))
+            await writer.drain()
+
+    async with raw_replica(without_end) as replica, gateway(tmp_path, replica) as service:
+        with socket.socket() as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            client.connect(("127.0.0.1", service.client.base_url.port))
+            body = json.dumps(ASKED | {"stream": True})
+            key = service.client.headers["authorization"]
+            head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: {key}\r\n"
+            client.sendall(f"{head}content-length: {len(body)}\r\n\r\n{body}".encode())
+            for _ in range(300):
+                await asyncio.sleep(0.01)
+                if service.rows():
+                    break
+            assert [row[0] for row in service.rows()] == [499]
+            assert service.board.in_flight() == {}
+
+
+@pytest.mark.parametrize("told", [b"-5", b"1000000000000000000000"])
+async def test_a_usage_that_cannot_be_is_not_believed(tmp_path: Path, told: bytes) -> None:
+    body = b'{"choices":[],"usage":{"prompt_tokens":%b,"completion_tokens":1}}' % told
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(body)
+    async with raw_replica(answering(head + body)) as replica, gateway(tmp_path, replica) as service:
+        assert (await service.post()).content == body
+        assert service.rows() == [(200, 0, 0)]

@@ -174,3 +174,14 @@ def test_budgets_are_read_from_the_command_line() -> None:
 def test_a_budget_that_is_none_is_one_sentence(text: str, told: str) -> None:
     with pytest.raises(ServiceError, match=told.replace("|", r"\|")):
         parse_budgets([text])
+
+
+@pytest.mark.parametrize(("max_tokens", "n"), [(-1_000_000, 1), (5, -3), (-5, -3), (10**400, 10**400)])
+def test_nonsense_of_a_client_neither_gives_to_a_budget_nor_breaks_it(max_tokens: int, n: int) -> None:
+    prompt, completion = estimate(400, max_tokens, n)
+    assert (prompt, completion >= 0) == (100, True)
+    budgets = budgets_from({"tokens/minute": 1000})
+    meter = Meter("minute", 0.0, used=900.0)
+    over(budgets, [meter], Cost(1, prompt + completion), 0.0)
+    meter.add(prompt + completion, 0.0)
+    assert meter.used >= 1000

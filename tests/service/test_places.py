@@ -87,3 +87,14 @@ async def test_waiting_ends_when_it_has_been_long_enough() -> None:
     assert shed == ["m"]
     leave()
     taken(some.take("m"))
+
+
+async def test_those_who_wait_are_told_by_model() -> None:
+    some, _ = places(max_in_flight=1, max_waiting=2)
+    leave = taken(some.take("m"))
+    assert some.waiting() == {}
+    later = waiting(some.take("m"))
+    assert some.waiting() == {"m": 1}
+    leave()
+    (await later)()
+    assert some.waiting() == {}

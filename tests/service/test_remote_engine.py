@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from tests.service.raw_replica import RawReplica, raw_replica
 from tests.service.running_service import RunningService
 
 from tulou.core.errors import ModelError
 from tulou.core.manifest import write_manifest
 from tulou.core.types import Message, ModelManifest
 from tulou.service.engine import Generation, open_chat, open_encoder
+from tulou.service.replica import EngineBackend, build_replica
 
 
 @pytest.fixture
@@ -61,3 +64,34 @@ async def test_what_is_missing_is_told(tmp_path: Path, monkeypatch: pytest.Monke
         await anext(open_chat(folder(tmp_path, "http://127.0.0.1:9", "chat", "m")).generate(Generation("x")))
     with pytest.raises(ModelError, match="cannot be reached"):
         open_encoder(folder(tmp_path, "http://127.0.0.1:9", "embed", "m")).encode(["x"])
+
+
+async def test_a_client_that_leaves_ends_the_work_at_their_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("THEIR_KEY", "sk-x")
+
+    async def thinks(replica: RawReplica, reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
+        await replica.read(reader)
+        await reader.read(1)
+        raise ConnectionError
+
+    async with raw_replica(thinks) as server:
+        backend = EngineBackend(open_chat(folder(tmp_path, server.url, "chat", "m")), "ours")
+        body = [b'{"model": "ours"}']
+
+        async def receive() -> dict[str, Any]:
+            if body:
+                return {"type": "http.request", "body": body.pop()}
+            while not server.bodies:  # noqa: ASYNC110 -- another task fills it
+                await asyncio.sleep(0.01)
+            return {"type": "http.disconnect"}
+
+        async def send(_message: Any) -> None:
+            pass
+
+        scope = {"type": "http", "method": "POST", "path": "/v1/chat/completions", "query_string": b"", "headers": []}
+        await asyncio.wait_for(build_replica(backend)(scope, receive, send), 5)
+        await asyncio.sleep(0.1)
+        assert server.lost == 1
+        assert b"authorization: Bearer sk-x" in server.heads[0]

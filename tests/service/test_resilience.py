@@ -131,6 +131,18 @@ async def test_another_model_answers_where_one_cannot(tmp_path: Path, stack: con
         assert (await asked.chat(TEXT)).status == 503
 
 
+async def test_no_model_answers_in_place_of_another_that_the_key_may_not_use(
+    tmp_path: Path, stack: contextlib.AsyncExitStack
+) -> None:
+    small = replace(ASSISTANT, name="small")
+    body = {"model": "assistant", "messages": [{"role": "user", "content": TEXT}]}
+    bad = await rogue("error_500", stack)
+    endpoints, manifests = [bad, await echo(tmp_path, stack, small)], (ASSISTANT, small)
+    async with house(tmp_path, endpoints, manifests, fallback={"assistant": "small"}) as asked:
+        assert (await asked.post(body, key=0)).status == 200
+        assert (await asked.post(body, key=2)).status >= 500
+
+
 async def test_a_full_queue_answers_429_with_retry_after(tmp_path: Path, stack: contextlib.AsyncExitStack) -> None:
     slow = await echo(tmp_path, stack, token_delay_s=0.05)
     queue = {"max_in_flight": 2, "max_waiting": 3, "max_wait_s": 5}

@@ -129,3 +129,11 @@ def test_what_nvidia_smi_says_is_a_share() -> None:
 
 def _samples(metrics: Metrics, name: str) -> list[Any]:
     return [sample for family in metrics.registry.collect() for sample in family.samples if sample.name == name]
+
+
+async def test_a_version_that_is_tried_out_is_no_reason_to_shrink_in_vain(fleet: Fleet, tmp_path: Path) -> None:
+    await fleet.bring_up("m", "2", tmp_path / "m", 1)
+    fleet.show("m", {"", "2"})
+    scaler = Autoscaler(fleet, ["m"], settings(max=1), 2, Sight(dict), now=Clock())
+    await scaler.step()
+    assert (fleet.size("m"), list(scaler.scalings)) == (2, [])

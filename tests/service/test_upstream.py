@@ -17,7 +17,7 @@ QUICK = Patience(connect_s=1, first_byte_s=0.3, idle_s=0.3)
 
 @pytest.fixture
 async def connections() -> AsyncIterator[Connections]:
-    made = Connections(QUICK, {"x-team": "shop"})
+    made = Connections(QUICK)
     await made.start()
     yield made
     await made.stop()
@@ -26,7 +26,7 @@ async def connections() -> AsyncIterator[Connections]:
 async def ask(
     connections: Connections, url: str, *, is_streamed: bool = False, body: bytes = b"{}", within_s: float = 5.0
 ) -> Whole | Connection:
-    there = Endpoint("m-0", "m", url)
+    there = Endpoint("m-0", "m", url, authorization="Bearer s3cret")
     return await connections.ask(there, "/v1/x", body, "req_1", is_streamed, time.monotonic() + within_s)
 
 
@@ -44,7 +44,7 @@ async def test_a_request_is_one_message_and_its_connection_is_kept(connections: 
         head = replica.heads[0].decode()
         assert head.startswith("POST /v1/x HTTP/1.1\r\nhost: 127.0.0.1:")
         assert "\r\nx-request-id: req_1\r\n" in head
-        assert "\r\nx-team: shop\r\n" in head
+        assert "\r\nauthorization: Bearer s3cret\r\n" in head
 
 
 async def test_a_kept_connection_that_was_closed_is_replaced_unnoticed(connections: Connections) -> None:

@@ -142,6 +142,15 @@ def test_a_killed_worker_comes_back_and_the_counters_never_fall(service: Service
     until(lambda: service.answered() == 60)
 
 
+def test_a_worker_that_hangs_is_started_again(service: Service) -> None:
+    victim = service.children("worker_service")[0]
+    victim.suspend()
+    until(lambda: not victim.is_running() or victim.status() == psutil.STATUS_ZOMBIE)
+    until(lambda: len(service.children("worker_service")) == 2)
+    with ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(service.embed, range(20))) == {200}
+
+
 def test_workers_and_replicas_end_when_the_main_process_is_killed(service: Service) -> None:
     children = psutil.Process(service.process.pid).children(recursive=True)
     assert len(children) == 6  # two workers, two replicas of each model

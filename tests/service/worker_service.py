@@ -19,6 +19,7 @@ from tulou.core.state import open_state
 from tulou.core.telemetry import Metrics
 from tulou.core.types import ModelManifest
 from tulou.service.fleet import Fleet, specs_for
+from tulou.service.gateway import workers as gateway_workers
 from tulou.service.gateway.app import build_gateway
 from tulou.service.gateway.keys import Keys
 from tulou.service.gateway.linked import LinkedPool
@@ -65,6 +66,7 @@ async def oversee(folder: Path, count: int) -> None:
         write_manifest(folder / manifest.name, manifest)
     keys = Keys(open_state("sqlite:///state.db", folder))
     key = keys.create("test", "admin")[1]
+    gateway_workers.HUNG_S = 3.0
     sockets = shared_port(ServiceSettings(listen="127.0.0.1:0"), count)
     metrics = Metrics()
     fleet = Fleet(specs_for({each.name: folder / each.name for each in MODELS}, 2), folder / "logs", metrics)

@@ -24,6 +24,7 @@ from tulou.service.gateway.policy.rollout import Variant
 
 LOOK_EVERY_S = 0.25
 ASK_EVERY_S = 1.0  # a registry on a server
+AFTER_TROUBLE_S = 5.0  # so that lasting trouble does not fill the log
 
 logger = logging.getLogger(__name__)
 
@@ -70,8 +71,13 @@ class Following:
 
     async def run(self) -> None:
         while True:
-            await self.look()
-            await asyncio.sleep(LOOK_EVERY_S)
+            pause_s = LOOK_EVERY_S
+            try:
+                await self.look()
+            except Exception:  # whatever a registry, its server or a disk may raise: the service must outlive it
+                logger.exception("the registry could not be followed; the service goes on with the versions it has")
+                pause_s = AFTER_TROUBLE_S
+            await asyncio.sleep(pause_s)
 
     async def look(self) -> None:
         """Follow what has changed, and let go of what was kept long enough."""
@@ -148,7 +154,12 @@ def registry_mark(url: str, folder: Path) -> Callable[[], object]:
     path = folder / url.removeprefix("sqlite:///")
     files = [path, path.with_name(path.name + "-wal")]
 
-    def mark() -> object:
-        return [(found.st_mtime_ns, found.st_size) for each in files if each.exists() for found in [each.stat()]]
+    return lambda: [_mark_of(each) for each in files]
 
-    return mark
+
+def _mark_of(file: Path) -> tuple[int, int] | None:
+    try:
+        found = file.stat()
+    except FileNotFoundError:  # the log beside the database comes and goes with those who write
+        return None
+    return found.st_mtime_ns, found.st_size

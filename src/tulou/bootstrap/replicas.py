@@ -26,7 +26,8 @@ from tulou.service.scaling import Autoscaler, Load, Scaling, Sight, gpu_use
 class Backstage:
     """What stands behind the gateway: the pool of replicas, and what changes it while the service runs.
 
-    `load` is to be set by whoever knows the requests under way at each replica, `switch` by whoever sends them there.
+    `load` is to be set by whoever knows the requests under way at each replica, `waiting` by whoever knows those that
+    wait for one of a model's, `switch` by whoever sends them there.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class Backstage:
     ) -> None:
         """Raises `SettingsError` where replicas that run elsewhere, or a remote server's key, are not to be found."""
         self.load: Callable[[], Load] = dict
+        self.waiting: Callable[[], Load] = dict
         self.switch: Switch = lambda _model, _variants, _manifest: None
         self._fleet: Fleet | None = None
         self._autoscaler: Autoscaler | None = None
@@ -49,7 +51,7 @@ class Backstage:
         fleet = make_fleet(project.settings.service, served, project.logs, metrics)
         fleet.busy = lambda name: self.load().get(name, 0)
         self.pool = self._fleet = fleet
-        sight = Sight(lambda: self.load(), gpu=gpu_use)
+        sight = Sight(lambda: self.load(), lambda: self.waiting(), gpu_use)
         replicas = project.settings.service.replicas
         self._autoscaler = Autoscaler(fleet, list(served), replicas, len(usable_cores()), sight, metrics)
         mark = registry_mark(project.settings.registry.url, project.folder)

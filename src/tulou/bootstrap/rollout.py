@@ -19,6 +19,7 @@ from tulou.core.errors import ModelError
 from tulou.core.manifest import read_manifest
 from tulou.core.state import requests
 from tulou.core.types import ModelManifest
+from tulou.service.gateway.entry import FALLBACK, INSTEAD
 from tulou.service.gateway.policy.rollout import Gate, Seen, Variant, step_after
 
 if TYPE_CHECKING:
@@ -135,15 +136,20 @@ def advance(
 
 
 def seen_of(state: sa.Engine, model: str, version: str, since: float) -> Seen:
-    """What a version has answered since then; a request that the client got wrong or left is no failure."""
+    """What a version has answered since then, and what another had to answer in its place, which is a failure.
+
+    A request that the client got wrong or left is none. Answers in place of another model are not this model's.
+    """
+    its_own = sa.and_(requests.c.model_version == version, requests.c.variant.not_like(f"{FALLBACK}%"))
+    failed = requests.c.variant == INSTEAD + version
     asked = (
-        sa.select(requests.c.status, requests.c.latency_ms)
-        .where(requests.c.model == model, requests.c.model_version == version, requests.c.at >= since)
+        sa.select(requests.c.status, requests.c.latency_ms, failed.label("has_failed"))
+        .where(requests.c.model == model, requests.c.at >= since, sa.or_(its_own, failed))
         .order_by(requests.c.at.desc())
         .limit(MAX_JUDGED)
     )
     with state.connect() as db:
         rows = db.execute(asked).all()
-    answered = sorted(row.latency_ms for row in rows if row.status < 400)
+    answered = sorted(row.latency_ms for row in rows if row.status < 400 and not row.has_failed)
     p99_ms = answered[min(int(0.99 * len(answered)), len(answered) - 1)] if answered else None
-    return Seen(len(rows), sum(row.status >= 500 for row in rows), p99_ms)
+    return Seen(len(rows), sum(row.status >= 500 or row.has_failed for row in rows), p99_ms)

@@ -80,7 +80,8 @@ def serve_project(project: Project, on_ready: Callable[[dict[str, Any]], None], 
         switchboard = Switchboard(
             settings, backstage.pool, project.state, metrics, manifests, rollout=project.settings.rollout
         )
-        backstage.load, backstage.switch = switchboard.in_flight, switchboard.set_variants
+        backstage.load, backstage.waiting = switchboard.in_flight, switchboard.places.waiting
+        backstage.switch = switchboard.set_variants
         overview = ServiceOverview(project, switchboard, url, backstage.scalings)
         routes = application_routes(project, encoder, switchboard, keys, metrics, overview)
 
@@ -133,7 +134,7 @@ async def oversee(
 
     pool = backstage.pool
     workers = Workers(pool, manifests, sockets, command, metrics, project.logs, backstage.scalings)
-    backstage.load, backstage.switch = workers.in_flight, workers.set_variants
+    backstage.load, backstage.waiting, backstage.switch = workers.in_flight, workers.waiting, workers.set_variants
     watching: asyncio.Task[None] | None = None
     stopping = asyncio.create_task(until_signal())
     try:

@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     models: dict[str, ModelManifest] = {}
     pool = LinkedPool(line, models, metrics)
     switchboard = Switchboard(settings, pool, project.state, metrics, models, rollout=project.settings.rollout)
-    pool.report(switchboard.live, switchboard.in_flight)
+    pool.report(switchboard.live, switchboard.in_flight, switchboard.places.waiting)
     pool.switch = switchboard.set_variants
     overview = ServiceOverview(project, switchboard, address(listener), pool.scalings, pool.in_flight, pool.live)
     routes = application_routes(project, args.encoder, switchboard, keys, metrics, overview)

@@ -210,9 +210,10 @@ def _show_secret(key: Key, secret: str, as_json: bool) -> None:
 
 def _known_models(project: Project, names: list[str] | None) -> list[str] | None:
     """Raises `ServiceError` for a model that the project does not have."""
+    known = project.settings.models | project.settings.service.remote
     for name in names or []:
-        if name not in project.settings.models:
-            have = ", ".join(project.settings.models)
+        if name not in known:
+            have = ", ".join(known)
             raise ServiceError(f"there is no model {name!r} in this project; choose from {have}")
     return names or None
 

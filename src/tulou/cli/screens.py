@@ -30,7 +30,7 @@ def show_run(results: Sequence[StageResult], seconds: float, project: Project) -
         stdout.print(f"what was cleaned and why: {plain(report.path / 'report.html')}", soft_wrap=True)
         stdout.print("records that a rule touched: tulou explain --source NAME --rule STEP.RULE", soft_wrap=True)
     if project.running_service():
-        stdout.print("the service is running the earlier versions; restart it to serve the new ones")
+        stdout.print("the running service follows: versions that were promoted answer once their replicas are ready")
 
 
 def _show_cleaning(results: Mapping[str, StageResult]) -> None:

@@ -506,13 +506,14 @@ class Settings(Section):
 
     @model_validator(mode="after")
     def _fallbacks_can_answer(self) -> Settings:
+        tasks = {name: model.task for name, model in (self.models | self.service.remote).items()}
         for name, other in self.service.fallback.items():
             for each in (name, other):
-                if each not in self.models:
-                    have = ", ".join(self.models) or "none"
-                    raise ValueError(f"service.fallback names {each!r}, which is no [model.NAME]; there are: {have}")
-            task = self.models[name].task
-            if self.models[other].task != task or name == other:
+                if each not in tasks:
+                    have = ", ".join(tasks) or "none"
+                    raise ValueError(f"service.fallback names {each!r}, which is no model; there are: {have}")
+            task = tasks[name]
+            if tasks[other] != task or name == other:
                 raise ValueError(f"service.fallback: {other!r} cannot answer for {name!r}; choose another {task} model")
         return self
 

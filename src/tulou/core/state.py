@@ -55,7 +55,7 @@ requests = sa.Table(
     sa.Column("latency_ms", sa.Float, nullable=False),
     sa.Column("prompt_tokens", sa.Integer, nullable=False),
     sa.Column("completion_tokens", sa.Integer, nullable=False),
-    sa.Column("variant", sa.String(64), nullable=False, server_default=""),  # of the rollout; "" where there is none
+    sa.Column("variant", sa.String(64), nullable=False, server_default=""),  # see `Entry.variant`
     sa.Column("is_cached", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("first_token_ms", sa.Float),  # of streamed answers
     sa.Column("money", sa.Float, nullable=False, server_default="0"),  # by [service.prices]

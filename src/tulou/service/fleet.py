@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -152,15 +153,24 @@ class Fleet:
         versions = self._shown.get(model, frozenset()) if version is None else {version}
         return sum(each.spec.version in versions for each in self._staying(model))
 
+    def fewest(self, model: str) -> int:
+        """What `resize` leaves at least: one replica of each version that gets requests."""
+        return len({each.spec.version for each in self._staying(model)} & self._shown.get(model, frozenset()))
+
     async def resize(self, model: str, count: int) -> None:
-        """Have `count` replicas of the version that serves; those to go are drained beside this. Not awaited: ready."""
+        """Have `count` replicas of the versions that serve; those to go are drained beside this. Not awaited: ready."""
         staying = [each for each in self._staying(model) if each.spec.version in self._shown.get(model, ())]
         if not staying:
             raise ServiceError(f"model {model!r} has no replica whose like could be started")
         for _ in range(count - len(staying)):
             self._add(staying[0].spec)
-        for each in sorted(staying, key=_costs_least_to_lose)[: max(0, len(staying) - count)]:
-            self._drain(each)
+        left = Counter(each.spec.version for each in staying)
+        for each in sorted(staying, key=_costs_least_to_lose):
+            if left.total() <= count:
+                break
+            if left[each.spec.version] > 1:  # a version that is tried out keeps its last one
+                left[each.spec.version] -= 1
+                self._drain(each)
         self._fit()
 
     async def bring_up(self, model: str, version: str, folder: Path, count: int) -> None:

@@ -144,6 +144,9 @@ def _endpoint(operation: Operation, backend: EngineBackend) -> Callable[[Request
 
 def _relaying(relay: Relay) -> path.Step:
     async def pass_on(exchange: path.Exchange) -> Response:
+        return await path.while_connected(exchange.request.receive, ask(exchange))
+
+    async def ask(exchange: path.Exchange) -> Response:
         try:
             answer = await relay.relay(exchange.operation.path, exchange.raw)
         except Unsupported:

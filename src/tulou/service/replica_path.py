@@ -85,7 +85,7 @@ async def find_model(exchange: Exchange) -> None:
 async def answer(exchange: Exchange) -> Response:
     if exchange.call is None:
         raise RuntimeError("the path answers before it has found the model")
-    return await _while_connected(exchange.request.receive, exchange.operation.answer(exchange.call))
+    return await while_connected(exchange.request.receive, exchange.operation.answer(exchange.call))
 
 
 async def walk(exchange: Exchange, path: Sequence[Step]) -> Response:
@@ -119,7 +119,7 @@ def refused(err: refusals.ApiError) -> Response:
     return json_response(err.body, err.status, headers)
 
 
-async def _while_connected(receive: Receive, work: Coroutine[Any, Any, Response]) -> Response:
+async def while_connected(receive: Receive, work: Coroutine[Any, Any, Response]) -> Response:
     """The result of `work`, which is cancelled when the client leaves before it is there."""
     working = asyncio.ensure_future(work)
     leaving = asyncio.ensure_future(_disconnected(receive))

@@ -104,7 +104,9 @@ class Autoscaler:
     async def _decide(self, model: str, status: Sequence[ReplicaStatus], measured: Sequence[Metric]) -> None:
         current = self._fleet.size(model)
         replicas = [_seen(each) for each in status]
-        decision = decide(self._now(), current, replicas, measured, self._limits, self._histories[model])
+        least = self._fleet.fewest(model)
+        limits = replace(self._limits, min=max(self._limits.min, least), max=max(self._limits.max, least))
+        decision = decide(self._now(), current, replicas, measured, limits, self._histories[model])
         self._histories[model] = decision.history
         if decision.problem and decision.problem != self._told.get(model):
             logger.info("autoscaling of %s: %s", model, decision.problem)

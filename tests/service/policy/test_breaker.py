@@ -173,3 +173,14 @@ def test_replicas_that_are_gone_are_forgotten() -> None:
         clock.now += 1
     assert len(some._circuits) <= 1100
     assert len(some._troubled) <= 1100
+
+
+def test_a_trial_that_takes_longer_than_the_ejection_did_counts_all_the_same() -> None:
+    clock = Clock()
+    some = breakers(clock)
+    fail(some, A)
+    clock.now += 1.01
+    assert some.allowed(ALL) == [A]
+    clock.now += 30  # a long generation
+    some.record(A, True)
+    assert some.state(A) == "returning"

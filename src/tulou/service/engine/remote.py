@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tulou.service.gateway.upstream import Connection, Connections
+    from tulou.service.pool import Endpoint
 
 TIMEOUT_S = 60.0
 EVENTS = "text/event-stream"
@@ -44,11 +45,11 @@ class _Remote:
         self._connections: Connections | None = None
         self._model = str(manifest.details.get("model", manifest.name))
         self._timeout_s = float(manifest.details.get("timeout_s", TIMEOUT_S))
-        self._headers: dict[str, str] = {}
+        self._authorization = ""
         if variable := manifest.details.get("api_key_env"):
             if variable not in os.environ:
                 raise ModelError(f"model {manifest.name!r} needs its server's key in the environment as {variable}")
-            self._headers["authorization"] = f"Bearer {os.environ[variable]}"
+            self._authorization = f"Bearer {os.environ[variable]}"
 
     def close(self) -> None:
         pass
@@ -57,7 +58,6 @@ class _Remote:
         import msgspec
 
         from tulou.service.gateway.upstream import OutOfTime, ReplicaLost, Whole
-        from tulou.service.pool import Endpoint
 
         try:
             asked = msgspec.json.decode(body)
@@ -69,7 +69,7 @@ class _Remote:
             raise Unsupported("begun", f"model {self.manifest.name!r} runs elsewhere and cannot continue an answer")
         raw, is_streamed = msgspec.json.encode(asked | {"model": self._model}), bool(asked.get("stream"))
         connections = await self._ready()
-        there, ends_at = Endpoint(self._url, self._model, self._url), time.monotonic() + self._timeout_s
+        there, ends_at = self._endpoint(), time.monotonic() + self._timeout_s
         try:
             answer = await connections.ask(there, path, raw, f"req_{secrets.token_hex(16)}", is_streamed, ends_at)
         except (ReplicaLost, OutOfTime) as err:
@@ -90,11 +90,14 @@ class _Remote:
         if self._connections is None:
             from tulou.service.gateway.upstream import Connections, Patience
 
-            self._connections = Connections(
-                Patience(first_byte_s=self._timeout_s, idle_s=self._timeout_s), self._headers
-            )
+            self._connections = Connections(Patience(first_byte_s=self._timeout_s, idle_s=self._timeout_s))
             await self._connections.start()
         return self._connections
+
+    def _endpoint(self) -> Endpoint:
+        from tulou.service.pool import Endpoint
+
+        return Endpoint(self._url, self._model, self._url, authorization=self._authorization)
 
     def _unreachable(self, err: Exception) -> ModelError:
         return ModelError(f"the server of model {self.manifest.name!r} cannot be reached: {err}")
@@ -113,16 +116,15 @@ class RemoteChat(_Remote):
     async def generate(self, request: Generation) -> AsyncGenerator[ChatDelta, None]:
         from tulou.service.gateway import asking
         from tulou.service.gateway.upstream import Connections, OutOfTime, Patience, ReplicaLost, Whole
-        from tulou.service.pool import Endpoint
 
         if request.begun:  # their protocol has no word for it; the gateway's client is told rather than misled
             raise ModelError(f"model {self.manifest.name!r} runs elsewhere and cannot continue an answer begun before")
         patience = Patience(first_byte_s=self._timeout_s, idle_s=self._timeout_s)
-        connections = Connections(patience, self._headers)
+        connections = Connections(patience)
         path, body = asking.streamed_request(self._model, request)
         await connections.start()
         try:
-            there, ends_at = Endpoint(self._url, self._model, self._url), time.monotonic() + self._timeout_s
+            there, ends_at = self._endpoint(), time.monotonic() + self._timeout_s
             stream = await connections.ask(there, path, body, f"req_{secrets.token_hex(16)}", True, ends_at)
             if isinstance(stream, Whole):
                 raise asking.worded(stream)
@@ -161,7 +163,10 @@ class RemoteEncoder(_Remote):
 
     def _ask(self, path: str, texts: Sequence[Text], **options: str) -> Any:
         body = json.dumps({"model": self._model, "input": list(texts), **options}).encode()
-        request = urllib.request.Request(self._url + path, body, self._headers | {"content-type": "application/json"})
+        headers = {"content-type": "application/json"}
+        if self._authorization:
+            headers["authorization"] = self._authorization
+        request = urllib.request.Request(self._url + path, body, headers)
         try:
             with urllib.request.urlopen(request, timeout=self._timeout_s) as response:
                 return json.load(response)

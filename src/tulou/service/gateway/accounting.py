@@ -28,6 +28,7 @@ FLUSH_EVERY_S = 0.5
 SHADOW = "shadow"  # the route of copies for a version that is tried out; no user saw their answers
 FORGET_EVERY_S = 3600.0
 MAX_WAITING_ROWS = 50_000
+VARIANT_CHARACTERS = 64  # that the table holds
 MAX_ROWS_AT_ONCE = 5_000  # in one transaction
 
 logger = logging.getLogger(__name__)
@@ -177,7 +178,7 @@ class Accountant:
                 round(seconds * 1000, 3),
                 entry.prompt_tokens,
                 entry.completion_tokens,
-                entry.variant,
+                entry.variant[:VARIANT_CHARACTERS],
                 entry.is_cached,
                 first_ms,
                 entry.money,

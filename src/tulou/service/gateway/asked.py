@@ -16,6 +16,7 @@ from tulou.service.engine.base import Generation, Grammar, Text
 from tulou.service.engine.tools import grammar_for
 from tulou.service.gateway import refusals
 from tulou.service.gateway.inputs import texts_of
+from tulou.service.gateway.peek import StreamOptions
 
 MAX_INPUTS = 2048  # texts in one request, as OpenAI's embeddings endpoint
 MAX_PROMPTS = 64
@@ -79,10 +80,6 @@ class ChatMessage(Struct):
         else:
             raise refusals.wrong_type(f"{place}.content", "str | array", "null")
         return Message("system" if self.role == "developer" else self.role, text, calls, self.tool_call_id or "")
-
-
-class StreamOptions(Struct):
-    include_usage: bool | None = None
 
 
 class OfferedFunction(Struct):

@@ -16,6 +16,7 @@ from msgspec import Struct
 from tulou.core.types import ChatDelta
 from tulou.service.engine.base import Generation
 from tulou.service.gateway import refusals
+from tulou.service.gateway.answers import Usage
 from tulou.service.gateway.upstream import Whole
 
 if TYPE_CHECKING:
@@ -33,11 +34,6 @@ class _Choice(Struct):
     finish_reason: str | None = None
 
 
-class _Usage(Struct):
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-
-
 class _Problem(Struct):
     message: str = "unknown"
     type: str = refusals.INVALID
@@ -47,7 +43,7 @@ class _Problem(Struct):
 
 class _Chunk(Struct):
     choices: list[_Choice] = []
-    usage: _Usage | None = None
+    usage: Usage | None = None
     error: _Problem | None = None
 
 
@@ -57,7 +53,6 @@ class _Vector(Struct):
 
 class _Vectors(Struct):
     data: list[_Vector]
-    usage: _Usage
 
 
 class _LabelScore(Struct):
@@ -71,7 +66,6 @@ class _Scores(Struct):
 
 class _ScoreList(Struct):
     data: list[_Scores]
-    usage: _Usage
 
 
 class _Failure(Struct):
@@ -111,7 +105,7 @@ class Deltas:
 
     def __init__(self) -> None:
         self._finish_reason: str | None = None
-        self._usage = _Usage()
+        self._usage = Usage()
 
     def read(self, events: bytes) -> Iterator[ChatDelta]:
         """The words in `events`. Raises `ApiError` for an error among them."""

@@ -19,6 +19,7 @@ from tulou.core.types import ChatDelta, TokenScore, ToolCall
 from tulou.service.engine.base import Generation
 from tulou.service.engine.tools import ToolReader
 from tulou.service.gateway import refusals, wire
+from tulou.service.gateway.answers import DONE
 from tulou.service.gateway.call import Call, Pieces, json_response
 
 PIECES_AHEAD = 64  # of several choices, that may wait for a slow reader before the engine does
@@ -203,7 +204,7 @@ class _Completing:
                 logger.exception("request %s failed while it was being streamed", request_id)
                 yield wire.event(refusals.internal_error(request_id).body)
                 return
-        yield wire.DONE
+        yield DONE
 
     def _told(self, index: int, delta: ChatDelta) -> list[bytes]:
         choice = self._choices[index]

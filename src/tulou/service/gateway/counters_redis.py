@@ -117,7 +117,12 @@ class RedisCounters:
         question = _Question(counters, values, answering, lambda: self.settle(key_id, budgets, unused, now))
         self._questions.append(question)
         self._something.set()
-        answer = await question.answer
+        try:
+            answer = await answering
+        except asyncio.CancelledError:
+            if not answering.cancelled() and (came := answering.result()) and came[0] == 0:
+                question.give_back()  # it was admitted in the moment in which it left
+            raise
         if answer is None:
             return await self._admit_alone(key_id, budgets, cost, now)
         shown = []

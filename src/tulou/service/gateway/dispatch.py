@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from tulou.core.errors import ServiceError
 from tulou.service.gateway import answers, refusals
 from tulou.service.gateway.asking import explanation, worded
-from tulou.service.gateway.entry import Entry
+from tulou.service.gateway.entry import FALLBACK, INSTEAD, Entry
 from tulou.service.gateway.peek import asking_for_model, going_on_behind
 from tulou.service.gateway.policy.steering import Steering
 from tulou.service.gateway.upstream import Connection, OutOfTime, ReplicaLost, Upstream, Whole
@@ -44,6 +44,7 @@ class Ask:
     conversation: str | None = None
     versions: Sequence[str] = ()  # of the model, the one that the rollout chose first
     is_begun: bool = False  # the body holds the beginning of an answer, which is to be continued
+    permitted: frozenset[str] | None = None  # models that may answer; None: all
 
 
 Events = AsyncGenerator[bytes, None]
@@ -83,7 +84,7 @@ class Dispatch:
         Raises `ApiError` where no replica answers, or not in time.
         """
         self._steering.budget.request()
-        *first, last = self._who_can(ask.model)
+        *first, last = self._who_can(ask)
         for name in first:  # with another model behind it, one is not waited for
             with contextlib.suppress(refusals.ModelUnavailable):
                 answer = await self._ask(ask, name, 0.0)
@@ -112,12 +113,13 @@ class Dispatch:
             raise refusals.replicas_unavailable(ask.model)
         return answered if isinstance(answered, Whole) else self._events(ask, answered, tried)
 
-    def _who_can(self, model: str) -> Sequence[str]:
+    def _who_can(self, ask: Ask) -> Sequence[str]:
         """The models to ask, one if another cannot; the one that was asked for, should none be able to answer now."""
-        names = self._steering.models(model)
+        names = self._steering.models(ask.model)
         if len(names) == 1:
             return names
-        return [name for name in names if self._steering.can_answer(self._pool.ready(name))] or [model]
+        may_answer = [name for name in names if ask.permitted is None or name in ask.permitted]
+        return [name for name in may_answer if self._steering.can_answer(self._pool.ready(name))] or [ask.model]
 
     async def _answered(self, ask: Ask, tried: list[Endpoint], patience_s: float) -> Whole | Connection:
         """Replicas are tried one after another, none twice, until one has answered or begun to."""
@@ -175,6 +177,8 @@ class Dispatch:
         entry.replica, entry.retries = endpoint.name, len(tried)
         if endpoint.version:
             entry.model_version = endpoint.version
+        if tried and tried[-1].version != endpoint.version and not entry.variant:
+            entry.variant = INSTEAD + tried[-1].version  # or a version that fails would be judged by what it did not
         tried.append(endpoint)
         self._in_flight[endpoint] += 1
 
@@ -189,6 +193,8 @@ class Dispatch:
             usage = answers.usage_of(answered.body)
             entry.prompt_tokens, entry.completion_tokens = usage.prompt_tokens, usage.completion_tokens
             return answered
+        if answered.status in (401, 403):  # of our key or without one: no client's key goes to a replica
+            raise ReplicaLost(f"{endpoint.name} does not let the gateway in: status {answered.status}")
         is_explained = explanation(answered) is not None
         if answered.status == 503 or (answered.status >= 500 and not is_explained):
             raise ReplicaLost(f"{endpoint.name} answers with status {answered.status}")
@@ -212,7 +218,7 @@ class Dispatch:
                         return
                     stream = await self._stream(_going_on(ask, so_far, tried[-1]), tried)
                     continue
-                if stream is not first:
+                if stream is not first and said.last:
                     events = answers.without_opening(events)
                 if events:
                     said.add(events)
@@ -292,7 +298,7 @@ class Dispatch:
 
 def _in_place_of(ask: Ask, model: str) -> Ask:
     """The same question to another model; its own versions are not rolled out to those who asked for this one."""
-    ask.entry.variant = f"fallback:{model}"
+    ask.entry.variant = FALLBACK + model
     return replace(ask, model=model, body=asking_for_model(ask.body, model), versions=())
 
 

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 CLIENT_GONE = 499  # nginx's status for a client that closed the connection before the answer
+FALLBACK = "fallback:"  # and the model that answered in place of the one asked for
+INSTEAD = "instead:"  # and the version that was asked first and could not answer
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class Entry:
     prompt_tokens: int = 0
     completion_tokens: int = 0
     status: int = 200
-    variant: str = ""  # of the rollout
+    variant: str = ""  # "shadow", or one of the above; else ""
     is_cached: bool = False  # answered without a replica, and free of charge
     events: int = 0  # of a stream so far
     money: float = 0.0  # by [service.prices]; known at the end

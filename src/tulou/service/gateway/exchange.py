@@ -1,7 +1,8 @@
 """One request on its way through the gateway, and the patrol that looks after all of them.
 
 Neither a task nor a timer is made for a request: ten times a second the patrol looks at those that are under way. One
-that takes longer than that gets a watcher, which ends it when its client leaves; one whose body does not come is ended.
+that takes longer than that gets a watcher, which ends it when its client leaves; one whose body does not come, or whose
+client does not take its answer, is ended.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 TICK_S = 0.1
 BODY_S = 30.0  # for a request's body to arrive
-
+TAKE_S = 5.0  # beyond the time for the whole request, for a client to take what it was told last
 
 _process = secrets.token_hex(8)
 _count = itertools.count()
@@ -127,6 +128,8 @@ class Patrol:
                 if exchange.body is None:
                     if waited_s > self._body_s:
                         exchange.end(refusals.body_too_slow(self._body_s))
+                elif waited_s > exchange.services.settings.timeout_s + TAKE_S:
+                    exchange.end(refusals.client_gone())  # or as good as: it reads no more
                 elif exchange.watcher is None and waited_s > TICK_S:
                     exchange.watcher = asyncio.create_task(self._watch(exchange))
 

@@ -28,6 +28,7 @@ MINUTE_S, DAY_S = 60.0, 86_400.0
 ROUNDING = 1e-9  # sums of money and of shares are floats
 BYTES_PER_TOKEN = 4  # English text in byte-pair tokens, OpenAI's rule of thumb; Chinese takes 3 bytes a character
 MAX_BUDGET = 1e15  # beyond which a float no longer counts single tokens
+MOST_TOKENS = 10 * int(MAX_BUDGET)  # of one request: more than any budget has
 
 
 class Cost(NamedTuple):
@@ -193,8 +194,9 @@ def estimate(body_bytes: int, max_tokens: int | None, n: int = 1) -> tuple[int, 
     """Prompt and completion tokens to reserve for a request, by OpenAI's rule: from its length and `max_tokens`.
 
     Who does not say `max_tokens` reserves the prompt alone, so answers under way may overrun a budget by their length.
+    Both numbers are the client's and unread so far: nonsense must neither add to a budget nor be too large for a float.
     """
-    return body_bytes // BYTES_PER_TOKEN, (max_tokens or 0) * n
+    return body_bytes // BYTES_PER_TOKEN, min(max(max_tokens or 0, 0) * max(n, 1), MOST_TOKENS)
 
 
 def budgets_from(amounts: Mapping[str, float] | None) -> Budgets:

@@ -59,11 +59,14 @@ class LinkedPool:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._live = Live()
         self._load: Callable[[], Mapping[str, int]] = dict
+        self._waiting: Callable[[], Mapping[str, int]] = dict
         self.switch: Callable[[str, Sequence[Variant]], None] = lambda _model, _variants: None
 
-    def report(self, live: Live, load: Callable[[], Mapping[str, int]]) -> None:
-        """What to tell the main process of: live figures, and requests under way by replica."""
-        self._live, self._load = live, load
+    def report(
+        self, live: Live, load: Callable[[], Mapping[str, int]], waiting: Callable[[], Mapping[str, int]] = dict
+    ) -> None:
+        """What to tell the main process of: live figures, requests under way by replica, and waiting by model."""
+        self._live, self._load, self._waiting = live, load, waiting
 
     async def start(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -141,6 +144,7 @@ class LinkedPool:
         while True:
             await asyncio.sleep(TELL_EVERY_S)
             self._line.say("load", dict(self._load()))
+            self._line.say("waiting", dict(self._waiting()))
             tellings += 1
             if tellings % METRICS_EVERY == 0:
                 self._line.say("metrics", of_worker(snapshot(self._metrics.registry)))

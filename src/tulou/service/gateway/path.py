@@ -168,7 +168,7 @@ def _ask(exchange: Exchange, ends_at: float) -> Ask:
     assert exchange.entry is not None
     return Ask(
         exchange.model, exchange.operation.path, body, is_streamed, exchange.entry, ends_at,
-        exchange.conversation, exchange.versions,
+        exchange.conversation, exchange.versions, permitted=exchange.key.models,
     )  # fmt: skip
 
 

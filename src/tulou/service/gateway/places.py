@@ -38,6 +38,10 @@ class Places:
             raise self._refusal(model, shedder)
         return self._waited(model, shedder, ticket)
 
+    def waiting(self) -> dict[str, int]:
+        """How many requests wait, by model; models that nobody waits for are left out."""
+        return {model: shedder.waiting for model, shedder in self._shedders.items() if shedder.waiting}
+
     async def _waited(self, model: str, shedder: Shedder, ticket: Ticket) -> Leave:
         settled = asyncio.get_running_loop().create_future()
         ticket.on_settled = lambda: None if settled.done() else settled.set_result(None)

@@ -55,7 +55,9 @@ class Cycle:
             problem = "the application failed"
             self._protocol.logger.error(problem, exc_info=err)
         if problem is not None and not self.disconnected:
-            if self.response_started and not self._held:
+            if self._flow.write_paused:
+                self._transport.abort()  # nobody takes what was written, so nothing more would leave
+            elif self.response_started and not self._held:
                 self._transport.close()
             else:
                 self._held, self.response_started = b"", False

@@ -28,9 +28,10 @@ async def send_stream(exchange: Exchange, events: Events, hides_usage: bool) -> 
     """Relay events as they come. The usage at their end is for the accounts; `hides_usage` keeps it from the client."""
     send, entry = exchange.send, exchange.entry
     assert entry is not None  # who streams has asked a model
-    await _start(exchange, 200, EVENT_STREAM, (b"cache-control", b"no-cache"))
-    async with aclosing(events):
+    async with aclosing(events):  # which closes nothing that has not begun, so the first comes before any waiting
         async for piece in events:
+            if not exchange.has_begun:
+                await _start(exchange, 200, EVENT_STREAM, (b"cache-control", b"no-cache"))
             entry.saw_first_token()
             entry.events += piece.count(b"data:")
             usage, shown = answers.read_usage(piece, hides_usage)

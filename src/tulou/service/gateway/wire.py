@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-DONE = b"data: [DONE]\n\n"
-
 Body = TypeVar("Body", bound=Struct)
 Choice = TypeVar("Choice")
 

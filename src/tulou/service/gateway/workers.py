@@ -16,7 +16,7 @@ import signal
 import socket
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,7 @@ PUSH_EVERY_S = 1.0  # without a change
 ASK_S = 2.0
 START_S = 60.0
 STOP_GRACE_S = 3.0
+HUNG_S = 30.0  # of silence of a worker that says something five times a second
 
 logger = logging.getLogger(__name__)
 
@@ -70,15 +71,25 @@ class _Worker:
         self.process: asyncio.subprocess.Process | None = None
         self.line = Line(self._hear)
         self.is_ready = asyncio.Event()
-        self.load: dict[str, int] = {}
+        self.load: dict[str, int] = {}  # requests under way, by replica
+        self.waiting: dict[str, int] = {}  # for a replica, by model
         self.metrics: list[Family] = []
         self.young_deaths = 0
+        self.heard_at = 0.0
+        self.silent_looks = 0
         self._workers = workers
 
+    def is_hung(self, now: float) -> bool:
+        """To be asked regularly: after a pause of this process itself, what was said meanwhile is heard first."""
+        self.silent_looks += 1
+        return self.is_ready.is_set() and self.silent_looks > 3 and now - self.heard_at > HUNG_S
+
     def _hear(self, kind: str, value: Raw) -> Any:
+        self.heard_at, self.silent_looks = time.monotonic(), 0
         take = {
             "ready": self._take_ready,
             "load": self._take_load,
+            "waiting": self._take_waiting,
             "metrics": self._take_metrics,
             "lost": self._take_lost,
             "metrics?": self._workers.all_metrics,
@@ -91,6 +102,9 @@ class _Worker:
 
     def _take_load(self, _worker: _Worker, value: Raw) -> None:
         self.load = msgspec.json.decode(value, type=dict[str, int])
+
+    def _take_waiting(self, _worker: _Worker, value: Raw) -> None:
+        self.waiting = msgspec.json.decode(value, type=dict[str, int])
 
     def _take_metrics(self, _worker: _Worker, value: Raw) -> None:
         self.metrics = msgspec.json.decode(value, type=list[Family])
@@ -126,10 +140,11 @@ class Workers:
 
     def in_flight(self) -> dict[str, int]:
         """Requests under way at each replica, of all workers."""
-        total: Counter[str] = Counter()
-        for each in self._workers:
-            total.update(each.load)
-        return dict(total)
+        return _added(each.load for each in self._workers)
+
+    def waiting(self) -> dict[str, int]:
+        """Requests that wait for a replica of each model, at all workers."""
+        return _added(each.waiting for each in self._workers)
 
     async def start(self) -> None:
         self._logs_dir.mkdir(parents=True, exist_ok=True)
@@ -209,10 +224,18 @@ class Workers:
 
     async def _push_regularly(self) -> None:
         while True:
+            self._kill_hung()
             self.push()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(PUSH_EVERY_S):
                     await self.pool.changed()
+
+    def _kill_hung(self) -> None:
+        """Connections that the kernel gives to a worker that hangs would wait, and so would what it is told."""
+        for each in self._workers:
+            if each.process is not None and each.process.returncode is None and each.is_hung(time.monotonic()):
+                logger.error("gateway worker %d has said nothing for %g s and is killed", each.number, HUNG_S)
+                each.process.kill()
 
     async def _keep_up(self, worker: _Worker) -> None:
         while True:
@@ -224,7 +247,7 @@ class Workers:
             if self._is_stopping:
                 return
             self._retired = merge([self._retired, lasting(worker.metrics)])
-            worker.metrics, worker.load = [], {}
+            worker.metrics, worker.load, worker.waiting = [], {}, {}
             worker.is_ready.clear()
             lived_s = time.monotonic() - began
             worker.young_deaths = 0 if lived_s > STEADY_AFTER_S else worker.young_deaths + 1
@@ -259,3 +282,10 @@ class Workers:
             worker.line.close()
             following.cancel()
             await asyncio.gather(following, return_exceptions=True)
+
+
+def _added(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    total: Counter[str] = Counter()
+    for each in counts:
+        total.update(each)
+    return dict(total)

@@ -137,7 +137,7 @@ class Breakers:
         circuit.count(ok, period)
         if ok:
             circuit.failures = 0
-            if circuit.open_until is not None and circuit.trial_until > now:
+            if circuit.open_until is not None and circuit.trial_until > 0:  # however long its answer took
                 circuit.open_until, circuit.returns_since, circuit.trial_until = None, now, 0.0
             return False
         circuit.failures += 1

@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import ssl
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 from urllib.parse import urlsplit
@@ -51,9 +50,8 @@ class Upstream(Protocol):
 
 
 class Connections:
-    def __init__(self, patience: Patience = Patience(), headers: Mapping[str, str] | None = None) -> None:
+    def __init__(self, patience: Patience = Patience()) -> None:
         self._patience = patience
-        self._more_headers = "".join(f"{name}: {value}\r\n" for name, value in (headers or {}).items())
         self._kept: dict[str, list[Connection]] = {}  # by URL, the longest unused first
         self._busy: dict[Connection, str] = {}  # with its URL
         self._heads: dict[tuple[str, str], bytes] = {}
@@ -126,7 +124,7 @@ class Connections:
         authorization = f"authorization: {endpoint.authorization}\r\n" if endpoint.authorization else ""
         head = (
             f"POST {parts.path.rstrip('/')}{path} HTTP/1.1\r\nhost: {parts.netloc}\r\n"
-            f"content-type: application/json\r\n{authorization}{self._more_headers}x-request-id: "
+            f"content-type: application/json\r\n{authorization}x-request-id: "
         ).encode()
         if len(self._heads) > 10_000:  # replicas that were started again have other addresses
             self._heads.clear()
