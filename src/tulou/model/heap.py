@@ -11,9 +11,10 @@ import ctypes
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-_TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # glibc's numbers of them, mallopt(3)
-_NEVER_TRIM, _TRIM_BYTES = -1, 128 << 10
-_NO_MMAP, _MMAPS = 0, 65_536
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4  # glibc's numbers of them, mallopt(3)
+_NEVER_TRIM, _NO_MMAP = -1, 0
+# glibc raises its thresholds by itself until someone sets one. These are where it would have got to.
+_TRIM_BYTES, _MMAP_BYTES, _MMAPS = 64 << 20, 32 << 20, 65_536
 
 
 @contextmanager
@@ -28,5 +29,6 @@ def kept_heap() -> Iterator[None]:
         yield
     finally:
         glibc.mallopt(_TRIM_THRESHOLD, _TRIM_BYTES)
+        glibc.mallopt(_MMAP_THRESHOLD, _MMAP_BYTES)
         glibc.mallopt(_MMAP_MAX, _MMAPS)
         glibc.malloc_trim(0)
