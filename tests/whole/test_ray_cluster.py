@@ -63,4 +63,5 @@ def test_two_workers_train_a_classifier(address: str, bert_folder: Path, tmp_pat
     given = {"examples": rows, "out": tmp_path / "out", "settings": settings(bert_folder, 3), "project": tmp_path}
     facts = elsewhere(train_at, address, tmp_path / "scratch", given)
     assert facts["workers"] == 2
-    assert facts["validation_accuracy"] == 1
+    assert facts["validation_accuracy"] > 0.5, "three labels, so a third would be chance"
+    assert (tmp_path / "out" / "head.safetensors").is_file()
