@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from tulou.bootstrap.following import LOOK_EVERY_S, Following, registry_mark
 from tulou.bootstrap.rollout import serving_of
 from tulou.core.manifest import write_manifest
-from tulou.core.settings import ServiceSettings
+from tulou.core.service_settings import ServiceSettings
 from tulou.core.state import open_state, requests
 from tulou.core.telemetry import Metrics
 from tulou.core.types import Message, ModelManifest

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tulou.core import fleet_settings, settings
+from tulou.core import fleet_settings, service_settings, settings
 
 PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "settings.md").read_text(encoding="utf-8")
 SECTIONS: dict[str, type[settings.Section]] = {
@@ -17,16 +17,16 @@ SECTIONS: dict[str, type[settings.Section]] = {
     "[model.NAME.pretrain]": settings.PretrainSettings,
     "[model.compress]": settings.CompressSettings,
     "[model.registry]": settings.RegistrySettings,
-    "[service]": settings.ServiceSettings,
-    "[service.queue]": settings.QueueSettings,
-    "[service.retries]": settings.RetrySettings,
-    "[service.breaker]": settings.BreakerSettings,
-    "[service.cache]": settings.CacheSettings,
+    "[service]": service_settings.ServiceSettings,
+    "[service.queue]": service_settings.QueueSettings,
+    "[service.retries]": service_settings.RetrySettings,
+    "[service.breaker]": service_settings.BreakerSettings,
+    "[service.cache]": service_settings.CacheSettings,
     "[service.replicas]": fleet_settings.ReplicaSettings,
     "[service.replicas.scale_up]": fleet_settings.RulesSettings,
     "[service.remote.NAME]": fleet_settings.RemoteSettings,
-    "[service.prices.MODEL]": settings.PriceSettings,
-    "[rollout]": settings.RolloutSettings,
+    "[service.prices.MODEL]": service_settings.PriceSettings,
+    "[rollout]": service_settings.RolloutSettings,
     "[apps.support]": settings.SupportSettings,
     "[apps.content]": settings.ContentSettings,
     "[exam]": settings.ExamSettings,

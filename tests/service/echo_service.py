@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tulou.core.errors import TulouError
 from tulou.core.manifest import write_manifest
-from tulou.core.settings import PriceSettings, ServiceSettings
+from tulou.core.service_settings import PriceSettings, ServiceSettings
 from tulou.core.state import open_state
 from tulou.core.telemetry import Metrics
 from tulou.core.types import ModelManifest

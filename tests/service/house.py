@@ -14,7 +14,7 @@ import aiohttp
 import sqlalchemy as sa
 import uvicorn
 
-from tulou.core.settings import RolloutSettings, ServiceSettings
+from tulou.core.service_settings import RolloutSettings, ServiceSettings
 from tulou.core.state import open_state, requests
 from tulou.core.telemetry import Metrics
 from tulou.core.types import ModelManifest

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from tulou.core.settings import PriceSettings
+from tulou.core.service_settings import PriceSettings
 from tulou.core.state import open_state, requests
 from tulou.core.telemetry import Metrics
 from tulou.service.gateway.accounting import Accountant

@@ -15,7 +15,7 @@ import pytest
 
 from tulou.core.errors import ServiceError
 from tulou.core.manifest import write_manifest
-from tulou.core.settings import ServiceSettings
+from tulou.core.service_settings import ServiceSettings
 from tulou.core.state import open_state
 from tulou.core.telemetry import Metrics
 from tulou.core.types import Message, ModelManifest, Models

@@ -17,7 +17,8 @@ import pytest
 
 from tulou.bootstrap.replicas import remote_manifests, remote_specs
 from tulou.core.errors import ServiceError, SettingsError
-from tulou.core.settings import ServiceSettings, parse_settings
+from tulou.core.service_settings import ServiceSettings
+from tulou.core.settings import parse_settings
 from tulou.core.state import open_state
 from tulou.core.telemetry import Metrics
 from tulou.core.types import Message

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 import uvicorn
 from tests.service.raw_replica import STREAM, RawReplica, Script, chunk, raw_replica
 
-from tulou.core.settings import ServiceSettings
+from tulou.core.service_settings import ServiceSettings
 from tulou.core.state import open_state
 from tulou.core.telemetry import Metrics
 from tulou.core.types import ModelManifest

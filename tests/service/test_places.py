@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from tulou.core.settings import QueueSettings
+from tulou.core.service_settings import QueueSettings
 from tulou.service.gateway.places import Leave, Places
 from tulou.service.gateway.refusals import ApiError
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from tests.service.house import ASSISTANT, ENCODER, House, Reply, echo, house, rogue
 
-from tulou.core.settings import RolloutSettings
+from tulou.core.service_settings import RolloutSettings
 from tulou.service.gateway.policy.rollout import Variant, split
 from tulou.service.pool import Endpoint
 

@@ -21,7 +21,7 @@ import sqlalchemy as sa
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from tulou.core.errors import ServiceError
-from tulou.core.settings import ServiceSettings
+from tulou.core.service_settings import ServiceSettings
 from tulou.service.gateway.exposition import exposed, lasting, merge, snapshot
 from tulou.service.gateway.live import Live
 from tulou.service.gateway.workers import shared_port

@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 from tulou.core.manifest import read_manifest, write_manifest
-from tulou.core.settings import ServiceSettings
+from tulou.core.service_settings import ServiceSettings
 from tulou.core.state import open_state
 from tulou.core.telemetry import Metrics
 from tulou.core.types import ModelManifest

@@ -13,7 +13,7 @@ from tulou.bootstrap.rollout import ServedVersion, Serving, wanted
 from tulou.bootstrap.serving import Served
 from tulou.core.errors import SettingsError
 from tulou.core.fleet_settings import RemoteSettings
-from tulou.core.settings import ServiceSettings
+from tulou.core.service_settings import ServiceSettings
 from tulou.core.telemetry import Metrics
 from tulou.core.types import ModelManifest
 from tulou.core.urls import expand

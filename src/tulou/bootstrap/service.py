@@ -29,7 +29,7 @@ from tulou.bootstrap.replicas import Backstage, remote_manifests
 from tulou.bootstrap.retrieval import open_retrieval
 from tulou.bootstrap.serving import served_models
 from tulou.core.errors import BusyError, ModelError, ServiceError
-from tulou.core.settings import ServiceSettings
+from tulou.core.service_settings import ServiceSettings
 from tulou.core.stage import write_json
 from tulou.core.telemetry import Metrics
 from tulou.core.types import ModelManifest

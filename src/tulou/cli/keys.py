@@ -174,6 +174,7 @@ def show_usage(
         rows = table(
             "day", "key", "model", ">requests", ">failed", ">cached", ">read", ">written", f">{currency}", ">ms"
         )
+        rows.columns[0].no_wrap, rows.columns[0].min_width = True, len("2026-01-01")
         for each in found:
             who = each.key_name or each.key_id or "applications"
             counts = (each.requests, each.failures, each.cached, each.prompt_tokens, each.completion_tokens)

@@ -10,7 +10,7 @@ import logging
 import sys
 from pathlib import Path
 
-from tulou.core.settings import PriceSettings, ServiceSettings
+from tulou.core.service_settings import PriceSettings, ServiceSettings
 from tulou.core.state import open_state
 from tulou.core.telemetry import Metrics
 from tulou.core.types import ModelManifest

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from prometheus_client import Counter
 from sqlalchemy.exc import SQLAlchemyError
 
-from tulou.core.settings import PriceSettings
+from tulou.core.service_settings import PriceSettings
 from tulou.core.telemetry import Metrics
 from tulou.service.gateway.books import Books, Row
 from tulou.service.gateway.entry import CLIENT_GONE, Entry

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from tulou.core.settings import ServiceSettings
+from tulou.core.service_settings import ServiceSettings
 from tulou.core.urls import expand
 from tulou.service.gateway.cold import build_cold
 from tulou.service.gateway.counters import open_counters

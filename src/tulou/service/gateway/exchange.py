@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from starlette.types import Receive, Scope, Send
 
-from tulou.core.settings import ServiceSettings
+from tulou.core.service_settings import ServiceSettings
 from tulou.core.types import ModelManifest
 from tulou.service.gateway import refusals
 from tulou.service.gateway.dispatch import Events

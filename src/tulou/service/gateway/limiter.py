@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from tulou.core.errors import ServiceError
-from tulou.core.settings import PriceSettings
+from tulou.core.service_settings import PriceSettings
 from tulou.service.gateway import refusals
 from tulou.service.gateway.accounting import money
 from tulou.service.gateway.counters import Counters

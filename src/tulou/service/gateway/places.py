@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from tulou.core.settings import QueueSettings
+from tulou.core.service_settings import QueueSettings
 from tulou.service.gateway import refusals
 from tulou.service.gateway.policy.shedding import Shedder, Ticket
 

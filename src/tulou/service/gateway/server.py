@@ -19,7 +19,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from tulou.core.errors import ServiceError
-from tulou.core.settings import ServiceSettings
+from tulou.core.service_settings import ServiceSettings
 from tulou.service.gateway.protocol import GatewayProtocol
 
 DRAIN_S = 1.0  # for answers under way when asked to stop

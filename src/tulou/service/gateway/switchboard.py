@@ -18,7 +18,7 @@ import msgspec
 import sqlalchemy as sa
 
 from tulou.core.errors import ServiceError
-from tulou.core.settings import RolloutSettings, ServiceSettings
+from tulou.core.service_settings import RolloutSettings, ServiceSettings
 from tulou.core.telemetry import Metrics
 from tulou.core.types import ChatDelta, Message, ModelManifest, Task
 from tulou.service.engine.base import Generation

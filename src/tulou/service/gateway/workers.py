@@ -24,7 +24,7 @@ import msgspec
 from msgspec import Raw
 
 from tulou.core.errors import ServiceError
-from tulou.core.settings import ServiceSettings
+from tulou.core.service_settings import ServiceSettings
 from tulou.core.telemetry import Metrics
 from tulou.core.types import ModelManifest
 from tulou.service.gateway.exposition import Family, lasting, merge, note_states, snapshot
