@@ -54,7 +54,7 @@ def test_an_answer_is_kept_until_it_is_too_old() -> None:
     assert (found.body, found.prompt_tokens) == (b"answer", 3)
     clock.now += 61
     assert cache.get(b"k") is None
-    assert (len(cache), cache.bytes, cache.hits, cache.misses) == (0, 0, 1, 1)
+    assert (len(cache), cache.bytes) == (0, 0)
 
 
 def test_the_least_recently_used_goes_first() -> None:

@@ -70,8 +70,6 @@ class AnswerCache:
         self._now = now
         self._answers: OrderedDict[bytes, tuple[str, Answer]] = OrderedDict()
         self.bytes = 0
-        self.hits = 0
-        self.misses = 0
 
     def __len__(self) -> int:
         return len(self._answers)
@@ -79,14 +77,11 @@ class AnswerCache:
     def get(self, key: bytes) -> Answer | None:
         found = self._answers.get(key)
         if found is None:
-            self.misses += 1
             return None
         if self._now() - found[1].at > self._max_age_s:
             self._drop(key)
-            self.misses += 1
             return None
         self._answers.move_to_end(key)
-        self.hits += 1
         return found[1]
 
     def put(
