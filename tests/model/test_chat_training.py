@@ -71,6 +71,43 @@ def test_a_killed_pretraining_resumes_at_its_step_with_the_same_bits(texts: list
     assert all(whole[name].equal(resumed[name]) for name in whole)
 
 
+@pytest.mark.slow  # compiling takes a while
+def test_a_compiled_pretraining_learns_the_same_and_resumes_with_the_same_bits(
+    texts: list[str], tmp_path: Path
+) -> None:
+    from safetensors.torch import load_file
+
+    chosen = SCRATCH.model_copy(
+        update={"checkpoint_steps": 7, "pretrain": SCRATCH.pretrain.model_copy(update={"compile": "always"})}
+    )
+    for name in ("plain", "whole", "cut"):
+        (tmp_path / name).mkdir()
+    plain = pretrain(lambda: iter(texts * 5), tmp_path / "p", tmp_path / "plain", SCRATCH, Silent())
+    facts = pretrain(lambda: iter(texts * 5), tmp_path / "a", tmp_path / "whole", chosen, Silent())
+    assert facts["validation_loss"] == pytest.approx(plain["validation_loss"], abs=0.05)
+    with pytest.raises(Killed):
+        pretrain(lambda: iter(texts * 5), tmp_path / "b", tmp_path / "cut", chosen, KilledAt(33))
+    pretrain(lambda: iter(texts * 5), tmp_path / "b", tmp_path / "cut", chosen, Silent())
+    whole, resumed = (load_file(tmp_path / name / "model.safetensors") for name in "ab")
+    assert set(whole) == set(load_file(tmp_path / "p" / "model.safetensors"))
+    assert all(whole[name].equal(resumed[name]) for name in whole)
+
+
+def test_without_a_compiler_pretraining_goes_on_uncompiled(
+    texts: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    import torch._inductor.config as inductor
+
+    monkeypatch.setattr(inductor.cpp, "cxx", (None, str(tmp_path / "no-compiler")))
+    monkeypatch.setattr(inductor, "force_disable_caches", True)
+    size = SCRATCH.pretrain.model_copy(update={"compile": "always"})
+    facts = pretrain(
+        lambda: iter(texts * 5), tmp_path / "out", tmp_path, SCRATCH.model_copy(update={"pretrain": size}), Silent()
+    )
+    assert "the model is not compiled" in caplog.text
+    assert facts["last_loss"] < facts["first_loss"]
+
+
 def test_pretraining_goes_on_from_a_base_with_its_tokenizer(
     causal_folder: Path, texts: list[str], tmp_path: Path
 ) -> None:

@@ -22,7 +22,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -53,6 +53,9 @@ PASSAGES = 4000  # enough words for a vocabulary of the default size
 PRECISIONS = ("fp32", "int8")
 
 OURS = "tulou"
+Kind = Literal["short", "long"]  # of pretraining: a minute, or long enough for the larger batch and for compiling
+SHORT: Kind = "short"
+LONG: Kind = "long"
 COMMON_WORDS = (
     "my card was not there when i did pay for it and now the money is gone can you please tell me how to get a new one "
     "why does this take so long where do we see what happened last week with our order from your shop on the web"
@@ -83,13 +86,15 @@ def bench_train(
     accuracy = None
     classify = ModelSettings(task="classify", source="data", base=base, epochs=epochs, batch_size=batch_size)
     finetune = _finetune(data, workdir / "finetune", classify, steps, progress)
-    pretrain = _pretrain(size or PretrainSettings(), workdir / "pretrain", steps, progress)
+    pretrain = _pretrain(size or PretrainSettings(), workdir / "pretrain", steps, progress, LONG)
+    pretrain_short = _pretrain(size or PretrainSettings(), workdir / "pretrain_short", steps, progress, SHORT)
     if data and seeds:
         accuracy = accuracy_by_seed(data, workdir / "accuracy", classify, seeds, progress)
     return {
         "machine": {"cores": os.cpu_count(), "processor": platform.processor() or platform.machine()},
         "finetune": finetune,
         "pretrain": pretrain,
+        "pretrain_short": pretrain_short,
         "accuracy": accuracy,
         "seconds": round(time.perf_counter() - started, 1),
     }
@@ -184,15 +189,15 @@ def _made_up(number: int, rng: random.Random) -> Row:
 # Pretraining.
 
 
-def _pretrain(size: PretrainSettings, workdir: Path, steps: int, progress: Progress) -> Row:
+def _pretrain(size: PretrainSettings, workdir: Path, steps: int, progress: Progress, kind: Kind) -> Row:
     load_torch()
     from tulou.model.corpus import MIN_ROWS_TO_HOLD_OUT
-    from tulou.model.pretrain import SCRATCH_BATCH, SCRATCH_SPEED, learn, prepare
-    from tulou.model.training import adamw, muon_and_adamw
+    from tulou.model.pretrain import LONG_BATCH, SCRATCH_SPEED, SHORT_BATCH, learn, prepare
+    from tulou.model.training import adamw
 
-    length = size.row_tokens
-    size = size.model_copy(update={"tokens": (WARM_UP + steps) * SCRATCH_BATCH * length})
-    settings = ModelSettings(task="chat", base="scratch", pretrain=size)
+    length, batch = size.row_tokens, LONG_BATCH if kind == LONG else SHORT_BATCH
+    size = size.model_copy(update={"tokens": (WARM_UP + steps) * batch * length})
+    settings = ModelSettings(task="chat", base="scratch", batch_size=batch, pretrain=size)
     texts = [text for batch, _ in Passages(PASSAGES).batches() for text in batch.column("text").to_pylist()]
     material = prepare(lambda: iter(texts), workdir, settings, progress)
     # Cut too short to hold rows out, so that no validation comes between the steps.
@@ -200,20 +205,26 @@ def _pretrain(size: PretrainSettings, workdir: Path, steps: int, progress: Progr
     material, trained = replace(material, corpus=corpus), workdir / "trained"
     facts: dict[str, Any] = {}
 
-    def ours(_turn: int) -> float:
-        points: list[Point] = []
-        with tempfile.TemporaryDirectory(dir=workdir) as scratch:
-            facts.update(learn(material, trained, Path(scratch), settings, Silent(), report=points.append))
-        return _pace(points, "tokens_s", SCRATCH_BATCH * length, WARM_UP)
+    def ours(compiled: Literal["always", "never"]) -> Callable[[int], float]:
+        chosen = settings.model_copy(update={"pretrain": size.model_copy(update={"compile": compiled})})
+
+        def run(_turn: int) -> float:
+            points: list[Point] = []
+            with tempfile.TemporaryDirectory(dir=workdir) as scratch:
+                facts.update(learn(material, trained, Path(scratch), chosen, Silent(), report=points.append))
+            return _pace(points, "tokens_s", batch * length, WARM_UP)
+
+        return run
 
     def plain(optimizers: Callable[[Any, float], Optimizers]) -> Callable[[int], float]:
         return lambda turn: _plain_pretraining(
-            trained, corpus, (SCRATCH_BATCH, length), lambda model: optimizers(model, SCRATCH_SPEED), steps, turn
+            trained, corpus, (batch, length), lambda model: optimizers(model, SCRATCH_SPEED), steps, turn
         )
 
     loops = {
-        f"{OURS}, {_precision()}": ours,
-        f"plain loop, {_precision()}, the same optimizers": plain(muon_and_adamw),
+        **({f"{OURS}, {_precision()}, compiled": ours("always")} if kind == LONG else {}),
+        f"{OURS}, {_precision()}": ours("never"),
+        f"plain loop, {_precision()}, the same optimizers": plain(_torch_muon),
         f"plain loop, {_precision()}, AdamW alone": plain(adamw),
     }
     with progress.bar("Pretrain", total=TURNS * len(loops), unit="runs") as bar:
@@ -221,7 +232,7 @@ def _pretrain(size: PretrainSettings, workdir: Path, steps: int, progress: Progr
     return {
         "parameters": facts["parameters"],
         "vocabulary": facts["vocabulary"],
-        "batch": SCRATCH_BATCH,
+        "batch": batch,
         "row_tokens": length,
         "steps": steps,
         "table": table,
@@ -257,6 +268,18 @@ def _plain_pretraining(
         optimizers.step(1.0)
         loss_sum += loss.item()
     return steps * batch * length / (time.perf_counter() - started)
+
+
+def _torch_muon(model: Any, learning_rate: float) -> Optimizers:
+    """The optimizers of the recipe, as torch has them."""
+    torch = load_torch()
+    from tulou.model.training import Optimizers, inner_matrices
+
+    matrices, rest = inner_matrices(model)
+    return Optimizers(
+        torch.optim.Muon(matrices, lr=learning_rate, weight_decay=0.1, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.AdamW(rest, lr=learning_rate, betas=(0.9, 0.95), weight_decay=0.0, fused=True),
+    )
 
 
 # Accuracy.

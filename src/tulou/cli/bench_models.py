@@ -145,11 +145,12 @@ def _size_and_speed(row: Mapping[str, Any]) -> tuple[str, str, str, str]:
 
 
 def _show_train(figures: Mapping[str, Any]) -> None:
-    tuned, pretrained = figures["finetune"], figures["pretrain"]
+    tuned = figures["finetune"]
     rows = f"{tuned['labels']} labels, {tuned['tokens_a_row']:.0f} tokens a row ({tuned['data']})"
-    shape = f"batches of {pretrained['batch']} x {pretrained['row_tokens']} tokens"
     _show_paces(f"Fine-tune {tuned['base']}: {rows}", "samples", tuned["table"])
-    _show_paces(f"\nPretrain {pretrained['parameters'] / 1e6:.1f}M parameters: {shape}", "tokens", pretrained["table"])
+    for kind, run in (("long", figures["pretrain"]), ("short", figures["pretrain_short"])):
+        shape = f"a {kind} run, batches of {run['batch']} x {run['row_tokens']} tokens"
+        _show_paces(f"\nPretrain {run['parameters'] / 1e6:.1f}M parameters: {shape}", "tokens", run["table"])
     stdout.print(
         f"median of three turns of {tuned['steps']} steps; ratio: how many times that pace tulou has", style="dim"
     )

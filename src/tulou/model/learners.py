@@ -10,11 +10,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from tulou.model.causal import IGNORED
 from tulou.model.encoder import Encoder
 
 LABEL_SMOOTHING = 0.1  # Szegedy et al. 2016
+PIECE = {"cpu": 1 << 19, "cuda": 1 << 25}  # logits at a time: 2 MB stay in a core's cache; a GPU wants many
 
 
 class Labeller(nn.Module):
@@ -51,7 +53,45 @@ class Speaker(nn.Module):
         hidden = self.model.get_decoder()(input_ids=input_ids, use_cache=False, **places).last_hidden_state  # (B, T, H)
         is_target = targets[:, 1:] != IGNORED  # (B, T - 1): position t predicts the token at t + 1
         logits = self.model.get_output_embeddings()(hidden[:, :-1][is_target])  # (N, V)
-        return -nn.functional.cross_entropy(logits.float(), targets[:, 1:][is_target], reduction="none")  # (N,)
+        return log_probabilities(logits, targets[:, 1:][is_target])
+
+
+def log_probabilities(logits: Tensor, targets: Tensor) -> Tensor:
+    """Of each target (N,) under its logits (N, V), in FP32, although no FP32 copy of all logits is ever made."""
+    found: Tensor = _LogProbabilities.apply(logits, targets)  # type: ignore[no-untyped-call]
+    return found
+
+
+class _LogProbabilities(torch.autograd.Function):
+    """Some rows at a time, which stay in the cache; the softmax is cheaper to compute again than to keep.
+
+    With a large vocabulary, logits in FP32 and their gradient would be most of what training holds.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, targets: Tensor) -> Tensor:  # (N, V), (N,) -> (N,)
+        ctx.save_for_backward(logits, targets)
+        each = [
+            nn.functional.log_softmax(logits[rows], dim=-1, dtype=torch.float32).gather(1, targets[rows, None])
+            for rows in _pieces(logits)
+        ]
+        return torch.cat(each)[:, 0]
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # (N,) -> (N, V)
+        logits, targets = ctx.saved_tensors
+        to_logits = torch.empty_like(logits)
+        for rows in _pieces(logits):
+            less = -gradient[rows, None]
+            piece = nn.functional.softmax(logits[rows], dim=-1, dtype=torch.float32).mul_(less)
+            to_logits[rows] = piece.scatter_add_(1, targets[rows, None], -less)
+        return to_logits, None
+
+
+def _pieces(logits: Tensor) -> list[slice]:
+    rows = max(1, PIECE[logits.device.type] // logits.shape[1])
+    return [slice(start, start + rows) for start in range(0, max(1, len(logits)), rows)]
 
 
 class Finder(nn.Module):
