@@ -92,6 +92,15 @@ def test_a_stage_that_fails_is_named(project: Project) -> None:
         make_plan(project, build_pipeline(project), "collect.tickets", Silent())
 
 
+def test_what_earlier_stages_left_in_the_process_is_not_held_against_a_prediction() -> None:
+    plan = {"train.intents": {"fingerprint": "a", "seconds": 100.0, "peak_bytes": 1_000 << 20}}
+    done: dict[str, Any] = {"name": "train.intents", "fingerprint": "a", "seconds": 120.0}
+    told = beside({**done, "peak_rss_bytes": 2_000 << 20, "before_rss_bytes": 1_500 << 20}, plan)
+    assert told["own_bytes"] == 1_100 << 20  # 600 MiB are the process's own
+    assert told["memory_deviation"] == pytest.approx(0.1)
+    assert beside({**done, "peak_rss_bytes": 900 << 20, "before_rss_bytes": 300 << 20}, plan)["own_bytes"] == 900 << 20
+
+
 def test_what_was_planned_counts_only_for_just_this_work() -> None:
     plan = {"train.intents": {"fingerprint": "a", "seconds": 100.0, "peak_bytes": 5}}
     done: dict[str, Any] = {"name": "train.intents", "fingerprint": "a", "seconds": 120.0, "peak_rss_bytes": 6}

@@ -25,6 +25,7 @@ from tulou.core.progress import Progress
 from tulou.core.settings import ModelSettings
 from tulou.core.stage import Pipeline, Planned, StageResult, read_json, write_json
 from tulou.model.budget import (
+    PROCESS_BYTES,
     SLACK,
     Prediction,
     Prices,
@@ -40,6 +41,7 @@ from tulou.model.budget import (
 
 PLAN = "plan.json"
 LOOK_EVERY_S = 0.1
+MEASURED = ("name", "fingerprint", "seconds", "peak_rss_bytes", "before_rss_bytes")
 TRAINING = ("train", "pretrain", "finetune")
 
 
@@ -89,13 +91,17 @@ def beside(done: Mapping[str, Any], plan: Mapping[str, Any]) -> dict[str, Any]:
     """What a stage took, `done` its manifest, beside what was predicted for just this work."""
     planned = plan.get(done["name"], {})
     is_same = planned.get("fingerprint") == done["fingerprint"]
-    predicted = planned["seconds"] if is_same else None
+    predicted, predicted_bytes = (planned["seconds"], planned["peak_bytes"]) if is_same else (None, None)
+    left = max(0, done.get("before_rss_bytes", 0) - PROCESS_BYTES)  # by stages before it, in the same process
+    own = done["peak_rss_bytes"] - left
     return {
         "stage": done["name"],
         "predicted_s": predicted,
         "seconds": done["seconds"],
         "deviation": done["seconds"] / predicted - 1 if predicted else None,
-        "predicted_bytes": planned["peak_bytes"] if is_same else None,
+        "predicted_bytes": predicted_bytes,
+        "own_bytes": own,
+        "memory_deviation": own / predicted_bytes - 1 if predicted_bytes else None,
         "peak_rss_bytes": done["peak_rss_bytes"],
     }
 
@@ -103,10 +109,7 @@ def beside(done: Mapping[str, Any], plan: Mapping[str, Any]) -> dict[str, Any]:
 def compare_results(project: Project, results: list[StageResult]) -> list[dict[str, Any]]:
     """The stages of `results` that were planned and run, beside their predictions."""
     plan = stored_plan(project)
-    rows = [
-        beside({key: getattr(each, key) for key in ("name", "fingerprint", "seconds", "peak_rss_bytes")}, plan)
-        for each in results
-    ]
+    rows = [beside({key: getattr(each, key) for key in MEASURED}, plan) for each in results]
     return [row for row in rows if row["predicted_s"] is not None]
 
 
@@ -135,7 +138,7 @@ def _predict(
         if earlier is not None:
             spent = money(earlier.seconds, room.cores, False, prices)
             return Prediction(earlier.seconds, earlier.peak_rss_bytes, None, None, spent, "earlier run")
-        why = f"known once {missing[0]} has run" if missing else "publishes, so it is not tried"
+        why = f"known after {missing[0]}" if missing else "publishes: not tried"
         return Prediction(None, None, None, None, None, why)
     tried = _try(project, stage.name, {name: outputs[name] for name in stage.inputs}, home, room)
     if isinstance(tried, int):

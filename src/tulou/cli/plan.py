@@ -44,15 +44,18 @@ def show_plan(plan: Mapping[str, Any]) -> None:
     if not stages:
         stdout.print(f"nothing to do: all {plan['up_to_date']} stages are up to date")
         return
-    rows = table("stage", ">parameters", ">memory", ">disk", ">time", ">cost", "from", title="\nPlan")
+    currency = plan["currency"]
+    rows = table("stage", ">weights", ">memory", ">disk", ">time", f">{currency}", "from", title="\nPlan")
+    for column in rows.columns[:-1]:
+        column.no_wrap = True
     for name, stage in stages.items():
         rows.add_row(
             name,
-            f"{stage['parameters']:,}" if stage["parameters"] else "",
+            f"{stage['parameters'] / 1e6:,.1f}M" if stage["parameters"] else "",
             _or_nothing(human_bytes, stage["peak_bytes"]),
             _or_nothing(human_bytes, stage["disk_bytes"]),
             _or_nothing(human_seconds, stage["seconds"]) or "?",
-            f"{stage['money']:.3f} {plan['currency']}" if stage["money"] is not None else "",
+            f"{stage['money']:.3f}" if stage["money"] is not None else "",
             plain(stage["basis"]),
         )
     stdout.print(rows)
@@ -62,7 +65,7 @@ def show_plan(plan: Mapping[str, Any]) -> None:
     if total["peak_bytes"]:
         words.append(f"at most {human_bytes(total['peak_bytes'])} of memory")
     if total["money"] is not None:
-        words.append(f"{total['money']:.3f} {plan['currency']}")
+        words.append(f"{total['money']:.3f} {currency}")
     unknown = total["unknown_stages"]
     rest = f", and {unknown} stages of which nothing is known yet" if unknown else ""
     stdout.print(f"\n[bold]in all[/bold]  {', '.join(words)}{rest}")
@@ -84,19 +87,25 @@ def show_beside(rows: Sequence[Mapping[str, Any]]) -> None:
     """What stages took beside what was predicted; nothing where nothing was planned."""
     if not rows:
         return
-    shown = table("stage", ">predicted", ">took", ">off", ">memory predicted", ">held", title="\nPlan and truth")
+    shown = table(
+        "stage", ">predicted", ">took", ">off", ">memory predicted", ">held", ">off", title="\nPlan and truth"
+    )
     for row in rows:
-        deviation = row["deviation"]
-        colour = "green" if abs(deviation) <= 0.3 else "yellow"
         shown.add_row(
             row["stage"],
             human_seconds(row["predicted_s"]),
             human_seconds(row["seconds"]),
-            f"[{colour}]{deviation:+.0%}[/{colour}]",
+            _deviation(row["deviation"]),
             _or_nothing(human_bytes, row["predicted_bytes"]),
-            human_bytes(row["peak_rss_bytes"]),
+            human_bytes(row["own_bytes"]),
+            _or_nothing(_deviation, row["memory_deviation"]),
         )
     stdout.print(shown)
+
+
+def _deviation(share: float) -> str:
+    colour = "green" if abs(share) <= 0.3 else "yellow"
+    return f"[{colour}]{share:+.0%}[/{colour}]"
 
 
 def _or_nothing(show: Any, value: float | None) -> str:

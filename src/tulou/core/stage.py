@@ -17,7 +17,7 @@ import resource
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -64,6 +64,7 @@ class StageResult:
     seconds: float
     peak_rss_bytes: int
     finished_at: float
+    before_rss_bytes: int = 0  # held by the process when the stage began
     is_cached: bool = False
 
 
@@ -185,7 +186,7 @@ class Pipeline:
         home = self.root / stage.name
         out, scratch, final = home / f"{fingerprint}.partial", home / f"{fingerprint}.scratch", home / fingerprint
         started = self.clock()
-        _forget_peak()
+        before = _forget_peak()
         try:
             shutil.rmtree(out, ignore_errors=True)
             out.mkdir(parents=True)
@@ -202,6 +203,7 @@ class Pipeline:
                 "summary": summary,
                 "seconds": round(self.clock() - started, 3),
                 "peak_rss_bytes": _peak_bytes(),
+                "before_rss_bytes": before,
                 "finished_at": self.clock(),
             }
             write_json(out / MANIFEST, manifest)
@@ -243,10 +245,13 @@ class Pipeline:
                     shutil.rmtree(output, ignore_errors=True)
 
 
-def _forget_peak() -> None:
-    """Let the kernel count the peak of this process's memory anew, where it can (Linux, proc(5))."""
-    with suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")
+def _forget_peak() -> int:
+    """Let the kernel count the peak of this process's memory anew, and return what it holds; 0 where it cannot."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")  # Linux, proc(5)
+    except OSError:
+        return 0
+    return _peak_bytes()
 
 
 def _peak_bytes() -> int:
@@ -330,5 +335,6 @@ def _result(path: Path, manifest: Mapping[str, Any], is_cached: bool = False) ->
         seconds=manifest["seconds"],
         peak_rss_bytes=manifest["peak_rss_bytes"],
         finished_at=manifest["finished_at"],
+        before_rss_bytes=manifest.get("before_rss_bytes", 0),
         is_cached=is_cached,
     )

@@ -265,11 +265,11 @@ def _budget(rows: Any) -> str:
             number(row["seconds"], 1),
             f"{row['deviation']:+.0%}" if row.get("deviation") is not None else "–",
             f"{row['predicted_bytes'] / 1e9:.2f}" if row.get("predicted_bytes") else "–",
-            f"{row['peak_rss_bytes'] / 1e9:.2f}",
+            f"{row.get('own_bytes', row['peak_rss_bytes']) / 1e9:.2f}",
         ]
         for row in rows
     ]
-    columns = ["stage", ">predicted s", ">took s", ">off", ">predicted GB", ">peak GB"]
+    columns = ["stage", ">predicted s", ">took s", ">off", ">predicted GB", ">held GB"]
     return section("预算与实际 · Predicted and actual", table("", columns, shown))
 
 
