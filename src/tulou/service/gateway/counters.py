@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -19,11 +18,9 @@ from tulou.service.gateway.limits import (
     Budgets,
     Cost,
     Headers,
+    Ledger,
     Meter,
     Refusal,
-    headers,
-    over,
-    refusal,
 )
 
 Spent = Callable[[str, float], Mapping[str, float]]
@@ -44,17 +41,13 @@ class Counters(Protocol):
         """Count `cost` if it fits into all budgets, else nothing. Raises `ServiceError` where nobody can tell."""
         ...
 
+    def admit_now(self, key_id: str, budgets: Budgets, cost: Cost, now: float) -> Verdict | None:
+        """The same where nothing is to be waited for; else None, and `admit` is to be asked."""
+        ...
+
     def settle(self, key_id: str, budgets: Budgets, difference: Cost, at: float) -> None:
         """Correct what was counted `at` the time of admission."""
         ...
-
-
-@dataclass(slots=True)
-class Ledger:
-    """One key's budgets with a meter for each."""
-
-    budgets: Budgets
-    meters: list[Meter]
 
 
 class MemoryCounters:
@@ -71,25 +64,27 @@ class MemoryCounters:
         pass
 
     async def admit(self, key_id: str, budgets: Budgets, cost: Cost, now: float) -> Verdict:
-        meters = (await self.ledger(key_id, budgets, now)).meters
-        index = over(budgets, meters, cost, now)
-        if index >= 0:
-            return Verdict(headers(budgets, meters, now), refusal(budgets, meters, cost, now, index))
-        add(budgets, meters, cost, now)
-        return Verdict(headers(budgets, meters, now), None)
+        return _admit(await self.ledger(key_id, budgets, now), cost, now)
+
+    def admit_now(self, key_id: str, budgets: Budgets, cost: Cost, now: float) -> Verdict | None:
+        ledger = self._ledgers.get(key_id)
+        if ledger is None or ledger.budgets is not budgets:
+            return None
+        ledger.turn(now)
+        return _admit(ledger, cost, now)
 
     def settle(self, key_id: str, budgets: Budgets, difference: Cost, at: float) -> None:
         ledger = self._ledgers.get(key_id)
         if ledger is not None:
-            add(ledger.budgets, ledger.meters, difference, at)
+            ledger.add(difference, at)
 
     async def ledger(self, key_id: str, budgets: Budgets, now: float) -> Ledger:
         """The key's ledger at `now`; made, or fitted to budgets that have changed, where needed."""
         ledger = self._ledgers.get(key_id)
-        if ledger is None or (ledger.budgets is not budgets and ledger.budgets != budgets):
+        if ledger is None or ledger.budgets != budgets:
             ledger = await self._open(key_id, budgets, now)
-        for meter in ledger.meters:
-            meter.turn(now)
+        ledger.budgets = budgets  # as its key has them, looked up again: the same, and so known by being it
+        ledger.turn(now)
         return ledger
 
     async def _open(self, key_id: str, budgets: Budgets, now: float) -> Ledger:
@@ -106,9 +101,12 @@ class MemoryCounters:
         return ledger
 
 
-def add(budgets: Budgets, meters: list[Meter], cost: Cost, at: float) -> None:
-    for (unit, _, _), meter in zip(budgets, meters, strict=True):
-        meter.add(cost.requests if unit == "requests" else cost.tokens if unit == "tokens" else cost.money, at)
+def _admit(ledger: Ledger, cost: Cost, now: float) -> Verdict:
+    index = ledger.over(cost, now)
+    if index >= 0:
+        return Verdict(ledger.headers(now), ledger.refusal(cost, now, index))
+    ledger.add(cost, now)
+    return Verdict(ledger.headers(now), None)
 
 
 def open_counters(url: str, spent: Spent) -> Counters:

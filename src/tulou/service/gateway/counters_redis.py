@@ -19,7 +19,7 @@ from typing import Any
 from tulou.core.extras import load_extra
 from tulou.core.urls import without_secrets
 from tulou.service.gateway.counters import MemoryCounters, Spent, Verdict
-from tulou.service.gateway.limits import ROUNDING, Budget, Budgets, Cost, Meter, headers, refusal
+from tulou.service.gateway.limits import ROUNDING, Budget, Budgets, Cost, Ledger, Meter
 
 ANSWER_S = 0.1  # a round trip within a data centre takes 0.5 ms; a Redis that takes longer than this is ill
 RETRY_S = 1.0
@@ -131,9 +131,11 @@ class RedisCounters:
             shown.append(Meter(meter.period, now, used, before))
             if meter.ends == ends[i]:
                 meter.used, meter.before = used, before
-        over = answer[0] - 1
-        told = None if over < 0 else refusal(budgets, shown, cost, now, over)
-        return Verdict(headers(budgets, shown, now), told)
+        over, shared = answer[0] - 1, Ledger(budgets, shown)
+        return Verdict(shared.headers(now), None if over < 0 else shared.refusal(cost, now, over))
+
+    def admit_now(self, key_id: str, budgets: Budgets, cost: Cost, now: float) -> Verdict | None:
+        return None
 
     def settle(self, key_id: str, budgets: Budgets, difference: Cost, at: float) -> None:
         self._here.settle(key_id, budgets, difference, at)

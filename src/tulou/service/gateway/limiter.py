@@ -14,7 +14,7 @@ from tulou.core.errors import ServiceError
 from tulou.core.service_settings import PriceSettings
 from tulou.service.gateway import refusals
 from tulou.service.gateway.accounting import money
-from tulou.service.gateway.counters import Counters
+from tulou.service.gateway.counters import Counters, Verdict
 from tulou.service.gateway.keys import Key
 from tulou.service.gateway.limits import Cost, Headers, estimate
 
@@ -26,6 +26,7 @@ class Reservation:
     key: Key
     cost: Cost
     at: float
+    headers: Headers  # `x-ratelimit-*`, as it was then
 
 
 class Limiter:
@@ -36,31 +37,38 @@ class Limiter:
         self._prices = prices
         self._now = now
 
-    async def reserve(
-        self, key: Key, model: str, body_bytes: int, max_tokens: int | None, n: int = 1
-    ) -> tuple[Reservation | None, Headers]:
-        """Count a request of `key`, which must be settled however it ends; None where the key has no budgets.
-
-        Raises `ApiError` where it does not fit into them. Waits for the database at a key's first request with a
-        budget by day or month, and where counters are shared for those.
-        """
-        if not key.budgets:
-            return None, []
+    def cost(self, model: str, body_bytes: int, max_tokens: int | None, n: int = 1) -> Cost:
+        """What a request may cost."""
         prompt, completion = estimate(body_bytes, max_tokens, n)
-        cost = Cost(1, prompt + completion, self._money(model, prompt, completion))
+        price = self._prices.get(model)
+        return Cost(1, prompt + completion, 0.0 if price is None else money(price, prompt, completion))
+
+    def reserve_now(self, key: Key, cost: Cost) -> Reservation | None:
+        """`reserve` where nothing is to be waited for; else None. Raises `ApiError` where it does not fit."""
+        now = self._now()
+        verdict = self.counters.admit_now(key.id, key.budgets, cost, now)
+        return None if verdict is None else _reserved(key, cost, now, verdict)
+
+    async def reserve(self, key: Key, cost: Cost) -> Reservation:
+        """Count a request of `key`, which must be settled however it ends.
+
+        Raises `ApiError` where it does not fit into its budgets. Waits for the database at a key's first request with
+        a budget by day or month, and where counters are shared for those.
+        """
         now = self._now()
         try:
             verdict = await self.counters.admit(key.id, key.budgets, cost, now)
         except ServiceError as err:
             raise refusals.state_unavailable(str(err)) from err
-        if verdict.refusal is not None:
-            raise refusals.over_budget(key.id, verdict.refusal, verdict.headers)
-        return Reservation(key, cost, now), verdict.headers
+        return _reserved(key, cost, now, verdict)
 
     def settle(self, reserved: Reservation, prompt_tokens: int, completion_tokens: int, money: float) -> None:
-        cost = Cost(1, prompt_tokens + completion_tokens, money)
-        self.counters.settle(reserved.key.id, reserved.key.budgets, cost.minus(reserved.cost), reserved.at)
+        tokens = prompt_tokens + completion_tokens - reserved.cost.tokens
+        difference = Cost(0.0, tokens, money - reserved.cost.money)
+        self.counters.settle(reserved.key.id, reserved.key.budgets, difference, reserved.at)
 
-    def _money(self, model: str, prompt: int, completion: int) -> float:
-        price = self._prices.get(model)
-        return money(price, prompt, completion) if price is not None else 0.0
+
+def _reserved(key: Key, cost: Cost, now: float, verdict: Verdict) -> Reservation:
+    if verdict.refusal is not None:
+        raise refusals.over_budget(key.id, verdict.refusal, verdict.headers)
+    return Reservation(key, cost, now, verdict.headers)

@@ -15,6 +15,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Literal, NamedTuple, get_args
 
 from tulou.core.errors import ServiceError
@@ -35,9 +36,6 @@ class Cost(NamedTuple):
     requests: float = 0.0
     tokens: float = 0.0
     money: float = 0.0
-
-    def minus(self, other: Cost) -> Cost:
-        return Cost(self[0] - other[0], self[1] - other[1], self[2] - other[2])
 
 
 class Budget(NamedTuple):
@@ -135,59 +133,92 @@ def window(period: Period, now: float) -> tuple[float, float]:
     return first.timestamp(), after.timestamp()
 
 
-def over(budgets: Budgets, meters: Sequence[Meter], cost: Cost, now: float) -> int:
-    """The index of the first budget that `cost` does not fit into, or -1."""
-    for i, (unit, _, amount) in enumerate(budgets):
-        needed = cost.requests if unit == "requests" else cost.tokens if unit == "tokens" else cost.money
-        if meters[i].level(now) + needed > amount + ROUNDING:
-            return i
-    return -1
-
-
-def refusal(budgets: Budgets, meters: Sequence[Meter], cost: Cost, now: float, index: int) -> Refusal:
-    budget, meter = budgets[index], meters[index]
-    needed: float = getattr(cost, budget.unit)
-    return Refusal(budget, meter.level(now), needed, meter.room_in_s(needed, budget.amount, now))
-
-
 Headers = list[tuple[bytes, bytes]]
 
 
-def headers(budgets: Budgets, meters: Sequence[Meter], now: float) -> Headers:
-    """OpenAI's `x-ratelimit-*`, for requests and tokens each of the shortest period that has a budget."""
-    made: Headers = []
-    said: set[Unit] = set()
-    for i in range(len(budgets) - 1, -1, -1):
-        unit, _, amount = budgets[i]
-        if unit == "money" or unit in said:
-            continue
-        said.add(unit)
-        meter = meters[i]
-        limit, remaining, reset = _NAMES[unit]
-        left = max(int(amount - meter.level(now) + ROUNDING), 0)
-        made += (
-            (limit, b"%d" % amount),
-            (remaining, b"%d" % left),
-            (reset, duration(meter.reset_s(now)).encode()),
-        )
-    return made
+class Ledger:
+    """One key's budgets with a meter for each. What a request asks of them is worked out once, here."""
+
+    __slots__ = ("_counted", "_shown", "_since", "_until", "budgets", "meters")
+
+    def __init__(self, budgets: Budgets, meters: Sequence[Meter]) -> None:
+        self.budgets = budgets
+        self.meters = meters
+        self._counted = [
+            (meter, UNITS.index(budget.unit), budget.amount + ROUNDING)
+            for budget, meter in zip(budgets, meters, strict=True)
+        ]
+        shortest = {budget.unit: (budget, meter) for budget, meter in zip(budgets, meters, strict=True)}
+        self._shown = [
+            (meter, budget.amount + ROUNDING, (names[0], b"%d" % budget.amount), names[1], names[2])
+            for unit, names in _NAMES.items()
+            if unit in shortest
+            for budget, meter in [shortest[unit]]
+        ]
+        self._note_windows()
+
+    def _note_windows(self) -> None:
+        self._since = max((meter.starts for meter in self.meters), default=-math.inf)
+        self._until = min((meter.ends for meter in self.meters), default=math.inf)
+
+    def turn(self, now: float) -> None:
+        """Go on to the windows that `now` lies in."""
+        if self._since <= now < self._until:
+            return
+        for meter in self.meters:
+            meter.turn(now)
+        self._note_windows()
+
+    def over(self, cost: Cost, now: float) -> int:
+        """The index of the first budget that `cost` does not fit into, or -1."""
+        for i, (meter, unit, most) in enumerate(self._counted):
+            if (meter.level(now) if meter.before else meter.used) + cost[unit] > most:
+                return i
+        return -1
+
+    def add(self, cost: Cost, at: float) -> None:
+        """Count `cost` in the windows of `at`."""
+        if at < self._since:
+            for meter, unit, _ in self._counted:
+                meter.add(cost[unit], at)
+            return
+        for meter, unit, _ in self._counted:
+            used = meter.used + cost[unit]
+            meter.used = used if used > 0.0 else 0.0
+
+    def refusal(self, cost: Cost, now: float, index: int) -> Refusal:
+        budget, meter = self.budgets[index], self.meters[index]
+        needed: float = getattr(cost, budget.unit)
+        return Refusal(budget, meter.level(now), needed, meter.room_in_s(needed, budget.amount, now))
+
+    def headers(self, now: float) -> Headers:
+        """OpenAI's `x-ratelimit-*`, for requests and tokens each of the shortest period that has a budget."""
+        made: Headers = []
+        for meter, most, limit, remaining, reset in self._shown:
+            left = int(most - (meter.level(now) if meter.before else meter.used))
+            reset_s = meter.reset_s(now)
+            told = duration(reset_s if reset_s < MINUTE_S else math.ceil(reset_s))
+            made += limit, (remaining, b"%d" % left if left > 0 else b"0"), (reset, told)
+        return made
 
 
-_NAMES = {
+_NAMES: dict[Unit, tuple[bytes, ...]] = {
     unit: tuple(f"x-ratelimit-{what}-{unit}".encode() for what in ("limit", "remaining", "reset"))
-    for unit in ("requests", "tokens")
+    for unit in UNITS
+    if unit != "money"
 }
 
 
-def duration(seconds: float) -> str:
+@lru_cache(maxsize=1024)  # in whole seconds from a minute on, so that it is the same for many requests
+def duration(seconds: float) -> bytes:
     """As OpenAI writes it, which is Go's way: `20ms`, `8.64s`, `6m0s`, `23h59m8s`."""
     if seconds < 1:
-        return f"{math.ceil(seconds * 1000)}ms"
-    if seconds < 60:
-        return f"{seconds:.2f}".rstrip("0").rstrip(".") + "s"
+        return b"%dms" % math.ceil(seconds * 1000)
+    if seconds < MINUTE_S:
+        return f"{seconds:.2f}".rstrip("0").rstrip(".").encode() + b"s"
     minutes, rest = divmod(math.ceil(seconds), 60)
     hours, minutes = divmod(minutes, 60)
-    return f"{hours}h{minutes}m{rest}s" if hours else f"{minutes}m{rest}s"
+    return b"%dh%dm%ds" % (hours, minutes, rest) if hours else b"%dm%ds" % (minutes, rest)
 
 
 def estimate(body_bytes: int, max_tokens: int | None, n: int = 1) -> tuple[int, int]:

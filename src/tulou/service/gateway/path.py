@@ -77,12 +77,13 @@ def find_model(exchange: Exchange) -> None:
 
 async def reserve(exchange: Exchange) -> None:
     """What it may cost, within the budgets of its key. Waits for counters that are shared; those here know at once."""
-    peeked, body = exchange.peeked, exchange.body or b""
+    key, peeked, limiter = exchange.key, exchange.peeked, exchange.services.limiter
+    if not key.budgets:
+        return
     max_tokens = peeked.max_completion_tokens or peeked.max_tokens
-    exchange.reserved, headers = await exchange.services.limiter.reserve(
-        exchange.key, exchange.model, len(body), max_tokens, peeked.n or 1
-    )
-    exchange.headers += headers
+    cost = limiter.cost(exchange.model, len(exchange.body or b""), max_tokens, peeked.n or 1)
+    exchange.reserved = limiter.reserve_now(key, cost) or await limiter.reserve(key, cost)
+    exchange.headers += exchange.reserved.headers
 
 
 def open_account(exchange: Exchange) -> None:
