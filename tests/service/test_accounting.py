@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -9,7 +12,9 @@ import sqlalchemy as sa
 from tulou.core.service_settings import PriceSettings
 from tulou.core.state import open_state, requests
 from tulou.core.telemetry import Metrics
+from tulou.service.gateway import accounting
 from tulou.service.gateway.accounting import Accountant
+from tulou.service.gateway.books import Row
 from tulou.service.gateway.live import Live
 from tulou.service.gateway.refusals import ApiError, replicas_unavailable
 
@@ -60,6 +65,46 @@ async def test_rows_wait_for_a_database_that_is_away(tmp_path: Path) -> None:
         pass
     accountant.flush()
     assert [row[0] for row in rows(state)] == ["early", "late"]
+
+
+async def test_rows_held_by_the_writer_when_it_stops_are_not_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(accounting, "FLUSH_EVERY_S", 0.01)
+    state = open_state("sqlite:///state.db", tmp_path)
+    accountant = Accountant(state, Metrics(), Live())
+    write, is_writing = accountant.books.write, threading.Event()
+
+    def refuse_once(rows: Sequence[Row]) -> None:
+        if not is_writing.is_set():
+            is_writing.set()
+            time.sleep(0.1)
+            raise sa.exc.OperationalError("INSERT", {}, Exception("gone"))
+        write(rows)
+
+    monkeypatch.setattr(accountant.books, "write", refuse_once)
+    await accountant.start()
+    with accountant.entry("/v1/x", "held", None, "m", "1"):
+        pass
+    while not is_writing.is_set():
+        await asyncio.sleep(0.005)
+    await accountant.stop()
+    assert [row[0] for row in rows(state)] == ["held"]
+
+
+async def test_rows_that_are_lost_at_the_end_are_told_by_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(accounting, "LAST_TRY_AFTER_S", 0.01)
+    state = open_state("sqlite:///state.db", tmp_path)
+    accountant = Accountant(state, Metrics(), Live())
+    await accountant.start()
+    requests.drop(state)
+    for request_id in ("one", "two"):
+        with accountant.entry("/v1/x", request_id, None, "m", "1"):
+            pass
+    await accountant.stop()
+    assert "2 rows are lost, the state database refuses them to the last" in caplog.text
 
 
 async def test_answers_cost_what_the_prices_say_and_cached_ones_nothing(tmp_path: Path) -> None:

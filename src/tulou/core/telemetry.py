@@ -6,7 +6,11 @@ status codes), never user input.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import Metric
+from prometheus_client.registry import Collector
 
 # Seconds; from a cache hit to a long generation.
 LATENCY_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
@@ -16,6 +20,8 @@ class Metrics:
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         self.registry = registry or CollectorRegistry()
         r = self.registry
+        self._first = _First()
+        r.register(self._first)
         self.requests = Counter(
             "tulou_requests_total", "Requests answered by the gateway", ["route", "model", "status"], registry=r
         )
@@ -59,3 +65,19 @@ class Metrics:
             "tulou_support_answers_total", "Customer-service answers by how they were made", ["kind"], registry=r
         )
         self.feedback = Counter("tulou_feedback_total", "Thumbs given by users", ["rating"], registry=r)
+
+    def before_reading(self, catch_up: Callable[[], None]) -> None:
+        """Call `catch_up` whenever the metrics are about to be read: what counts in batches then counts what it has."""
+        self._first.calls.append(catch_up)
+
+
+class _First(Collector):
+    """Registered before all others, so collected before them; has nothing to show itself."""
+
+    def __init__(self) -> None:
+        self.calls: list[Callable[[], None]] = []
+
+    def collect(self) -> Iterable[Metric]:
+        for call in self.calls:
+            call()
+        return ()

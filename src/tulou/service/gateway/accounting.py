@@ -1,8 +1,10 @@
-"""Who asked what of which model, and how it went: metrics at once, rows in batches off the request path.
+"""Who asked what of which model, and how it went: metrics, live figures and rows in batches off the request path.
 
-A row costs a request one append; a background task writes them out every half second. If the database is away, rows
-wait up to a bound, and those dropped beyond it are counted in the log. A kill -9 loses at most the last half second.
-Where a stream broke off before it told its usage, its events are counted as tokens.
+It costs a request one append. A hundred that have ended are counted together, which takes a third of the time that one
+by one would, and whoever reads metrics or figures makes the rest be counted first. A background task writes the rows
+every half second. If the database is away, rows wait up to a bound, and those dropped beyond it are counted in the log.
+A kill -9 loses at most the last half second. Where a stream broke off before it told its usage, its events are counted
+as tokens.
 """
 
 from __future__ import annotations
@@ -10,11 +12,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 import sqlalchemy as sa
-from prometheus_client import Counter
 from sqlalchemy.exc import SQLAlchemyError
 
 from tulou.core.service_settings import PriceSettings
@@ -30,28 +33,35 @@ FORGET_EVERY_S = 3600.0
 MAX_WAITING_ROWS = 50_000
 VARIANT_CHARACTERS = 64  # that the table holds
 MAX_ROWS_AT_ONCE = 5_000  # in one transaction
+COUNTED_AT_ONCE = 100  # requests; some 0.3 ms in which nobody is answered
+LAST_TRY_AFTER_S = 0.5  # for a database that refuses rows when the gateway stops
 
 logger = logging.getLogger(__name__)
 
 
 class _Series:
-    """The metrics of one route and model, their labels looked up once: that costs more than counting."""
+    """The metrics of one route and model: labels are looked up once, and requests added up before they are counted."""
 
     def __init__(self, metrics: Metrics, route: str, model: str) -> None:
-        self._metrics, self._route, self._model = metrics, route, model
-        self._answered: dict[int, Counter] = {}
-        self.in_flight = metrics.in_flight.labels(model)
-        self.seconds = metrics.request_seconds.labels(route, model)
-        self.first_byte_seconds = metrics.first_byte_seconds.labels(route, model)
-        self.retries = metrics.retries.labels(model)
-        self.prompt_tokens = metrics.tokens.labels(model, "prompt")
-        self.completion_tokens = metrics.tokens.labels(model, "completion")
-        self.money = metrics.money.labels(model)
+        self._answered = partial(metrics.requests.labels, route, model)
+        self._seconds = metrics.request_seconds.labels(route, model)
+        self._first_byte_seconds = metrics.first_byte_seconds.labels(route, model)
+        self._retries = metrics.retries.labels(model)
+        self._prompt_tokens = metrics.tokens.labels(model, "prompt")
+        self._completion_tokens = metrics.tokens.labels(model, "completion")
+        self._money = metrics.money.labels(model)
 
-    def answered(self, status: int) -> Counter:
-        if status not in self._answered:
-            self._answered[status] = self._metrics.requests.labels(self._route, self._model, str(status))
-        return self._answered[status]
+    def count(self, entries: Sequence[Entry]) -> None:
+        for status, count in Counter([entry.status for entry in entries]).items():
+            self._answered(str(status)).inc(count)
+        for entry in entries:
+            self._seconds.observe(entry.ended - entry.started)
+            if entry.first_token_s is not None:
+                self._first_byte_seconds.observe(entry.first_token_s)
+        self._prompt_tokens.inc(sum([entry.prompt_tokens for entry in entries]))
+        self._completion_tokens.inc(sum([entry.completion_tokens for entry in entries]))
+        self._retries.inc(sum([entry.retries for entry in entries]))
+        self._money.inc(sum([entry.money for entry in entries]))
 
 
 class Accountant:
@@ -72,10 +82,15 @@ class Accountant:
         self._live = live
         self._now = now
         self._clock = clock
+        self._ended: list[Entry] = []  # and not counted yet
         self._rows: list[Row] = []
         self._dropped = 0
         self._series: dict[tuple[str, str], _Series] = {}
+        self._under_way: Counter[str] = Counter()  # by model
         self._beside: list[asyncio.Task[None]] = []
+        self._writing: asyncio.Task[None] | None = None
+        metrics.before_reading(self.catch_up)
+        live.before_reading = self.catch_up
 
     async def start(self) -> None:
         self._beside = [asyncio.create_task(each) for each in (self._write_regularly(), self._forget_regularly())]
@@ -84,11 +99,20 @@ class Accountant:
         for task in self._beside:
             task.cancel()
         await asyncio.gather(*self._beside, return_exceptions=True)
-        self.flush()
+        if self._writing is not None:
+            await self._writing  # or what it holds and could not write would be lost
+        await self._write()
+        if self._rows:
+            await asyncio.sleep(LAST_TRY_AFTER_S)
+            await self._write()
+        if self._rows:
+            logger.error("accounting: %d rows are lost, the state database refuses them to the last", len(self._rows))
 
     def open(self, route: str, request_id: str, key_id: str | None, model: str, model_version: str) -> Entry:
         """Begin to account for a request; `close` must follow, however it ends."""
-        self._of(route, model).in_flight.inc()
+        if model not in self._under_way:
+            self._metrics.in_flight.labels(model).set_function(partial(self._under_way.__getitem__, model))
+        self._under_way[model] += 1
         return Entry(route, request_id, key_id, model, model_version, self._clock(), clock=self._clock)
 
     @contextmanager
@@ -115,6 +139,7 @@ class Accountant:
 
     def flush(self) -> None:
         """Write the waiting rows; on failure they stay for the next time."""
+        self.catch_up()
         rows, self._rows = self._rows, []
         self._rows = self._refused(rows) + self._rows
 
@@ -130,52 +155,49 @@ class Accountant:
         return []
 
     def close(self, entry: Entry) -> None:
-        seconds = self._clock() - entry.started
+        entry.ended = self._clock()
         if entry.events and not entry.completion_tokens:
             entry.completion_tokens = entry.events
         entry.money = self._money(entry)
-        series = self._of(entry.route, entry.model)
-        series.in_flight.dec()
-        series.answered(entry.status).inc()
-        series.seconds.observe(seconds)
-        series.prompt_tokens.inc(entry.prompt_tokens)
-        series.completion_tokens.inc(entry.completion_tokens)
-        first_ms = None
-        if entry.first_token_s is not None:
-            series.first_byte_seconds.observe(entry.first_token_s)
-            first_ms = entry.first_token_s * 1000
-        if entry.retries:
-            series.retries.inc(entry.retries)
-        if entry.money:
-            series.money.inc(entry.money)
+        self._under_way[entry.model] -= 1
+        self._ended.append(entry)
+        if len(self._ended) >= COUNTED_AT_ONCE:
+            self.catch_up()
+
+    def catch_up(self) -> None:
+        """Count the requests that have ended since the last time, and make their rows."""
+        ended, self._ended = self._ended, []
+        together: dict[tuple[str, str], list[Entry]] = {}
+        since = self._now() - self._clock()
+        for entry in ended:
+            together.setdefault((entry.route, entry.model), []).append(entry)
+            self._note(entry, since + entry.ended)
+        for (route, model), entries in together.items():
+            if (route, model) not in self._series:
+                self._series[route, model] = _Series(self._metrics, route, model)
+            self._series[route, model].count(entries)
+
+    def _note(self, entry: Entry, at: float) -> None:
+        took_ms = round((entry.ended - entry.started) * 1000, 3)
+        first_ms = None if entry.first_token_s is None else round(entry.first_token_s * 1000, 3)
         if entry.route != SHADOW:
-            self._live.record(entry.model, entry.status, seconds * 1000, first_ms, entry.completion_tokens)
-        self._keep(entry, seconds)
-
-    def _of(self, route: str, model: str) -> _Series:
-        series = self._series.get((route, model))
-        if series is None:
-            series = self._series[route, model] = _Series(self._metrics, route, model)
-        return series
-
-    def _keep(self, entry: Entry, seconds: float) -> None:
+            self._live.record(entry.model, entry.status, took_ms, first_ms, entry.completion_tokens, at)
         if len(self._rows) >= MAX_WAITING_ROWS:
             self._dropped += 1
             if self._dropped % 1000 == 1:
                 logger.error("accounting: %d rows dropped, the state database does not keep up", self._dropped)
             return
-        first_ms = None if entry.first_token_s is None else round(entry.first_token_s * 1000, 3)
         self._rows.append(
             Row(
                 entry.request_id,
-                self._now(),
+                at,
                 entry.key_id,
                 entry.route,
                 entry.model,
                 entry.model_version,
                 entry.replica,
                 entry.status,
-                round(seconds * 1000, 3),
+                took_ms,
                 entry.prompt_tokens,
                 entry.completion_tokens,
                 entry.variant[:VARIANT_CHARACTERS],
@@ -194,8 +216,13 @@ class Accountant:
     async def _write_regularly(self) -> None:
         while True:
             await asyncio.sleep(FLUSH_EVERY_S)
-            rows, self._rows = self._rows, []  # here and not in the thread, where a row could be added meanwhile
-            self._rows = await asyncio.to_thread(self._refused, rows) + self._rows
+            self._writing = asyncio.create_task(self._write())  # of its own: it goes on when this one is ended
+            await asyncio.shield(self._writing)
+
+    async def _write(self) -> None:
+        self.catch_up()
+        rows, self._rows = self._rows, []  # here and not in the thread, where a row could be added meanwhile
+        self._rows = await asyncio.to_thread(self._refused, rows) + self._rows
 
     async def _forget_regularly(self) -> None:
         while self._keep_days:

@@ -44,6 +44,7 @@ class Entry:
     is_cached: bool = False  # answered without a replica, and free of charge
     events: int = 0  # of a stream so far
     money: float = 0.0  # by [service.prices]; known at the end
+    ended: float = 0.0  # monotonic
     clock: Callable[[], float] = field(default=time.monotonic, repr=False)
 
     def saw_first_token(self) -> None:

@@ -56,6 +56,7 @@ class Live:
         self._now = now
         self._started_at = now()
         self._seen: deque[_Seen] = deque(maxlen=MAX_REQUESTS)
+        self.before_reading: Callable[[], None] = lambda: None  # for whoever records in batches
 
     def record(
         self,
@@ -64,23 +65,29 @@ class Live:
         latency_ms: float,
         first_token_ms: float | None = None,
         completion_tokens: int = 0,
+        at: float | None = None,
     ) -> None:
-        self._seen.append(_Seen(self._now(), model, latency_ms, first_token_ms, status < 500, completion_tokens))
+        """Of a request that ended `at`; None: now."""
+        ended = self._now() if at is None else at
+        self._seen.append(_Seen(ended, model, latency_ms, first_token_ms, status < 500, completion_tokens))
 
     def seen(self) -> list[tuple[float, str, float, float | None, bool, int]]:
         """The requests of the window, for another process to count in."""
+        self.before_reading()
         return list(self._seen)
 
     def with_those_of(self, others: Iterable[Iterable[Sequence[Any]]]) -> Live:
         """Figures over these requests and those that other processes have seen."""
         together = Live(self._window_s, self._now)
         together._started_at = self._started_at
+        self.before_reading()
         everything = [*self._seen, *(_Seen(*each) for other in others for each in other)]
         together._seen = deque(sorted(everything, key=lambda each: each.at))
         return together
 
     def figures(self, model: str | None = None) -> LiveFigures:
         """Of one model, or of all together."""
+        self.before_reading()
         since = self._now() - self._window_s
         while self._seen and self._seen[0].at < since:
             self._seen.popleft()
@@ -102,6 +109,7 @@ class Live:
 
     def points(self, width_s: float) -> list[LivePoint]:
         """The window cut into intervals of `width_s`, oldest first, the last one ending now."""
+        self.before_reading()
         now, count = self._now(), round(self._window_s / width_s)
         intervals: list[list[_Seen]] = [[] for _ in range(count)]
         for each in self._seen:
