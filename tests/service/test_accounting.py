@@ -86,8 +86,7 @@ async def test_rows_held_by_the_writer_when_it_stops_are_not_lost(
     await accountant.start()
     with accountant.entry("/v1/x", "held", None, "m", "1"):
         pass
-    while not is_writing.is_set():
-        await asyncio.sleep(0.005)
+    assert await asyncio.to_thread(is_writing.wait, 5)
     await accountant.stop()
     assert [row[0] for row in rows(state)] == ["held"]
 
