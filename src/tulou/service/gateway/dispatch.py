@@ -84,13 +84,13 @@ class Dispatch:
         Raises `ApiError` where no replica answers, or not in time.
         """
         self._steering.budget.request()
-        *first, last = self._who_can(ask)
-        for name in first:  # with another model behind it, one is not waited for
+        names = self._who_can(ask)
+        for name in names[:-1]:  # with another model behind it, one is not waited for
             with contextlib.suppress(refusals.ModelUnavailable):
                 answer = await self._ask(ask, name, 0.0)
                 if not isinstance(answer, Whole) or answer.status < 500:
                     return answer
-        return await self._ask(ask, last, self._patience_s)
+        return await self._ask(ask, names[-1], self._patience_s)
 
     async def _ask(self, ask: Ask, model: str, patience_s: float) -> Whole | Events:
         if model != ask.model:
@@ -144,8 +144,14 @@ class Dispatch:
         """One attempt at one replica; None where it was lost. That the client left says nothing about the replica."""
         began, answered = self._clock(), None
         failure: ServiceError | None = None
+        body = asking_for_model(ask.body, endpoint.served_as) if endpoint.served_as else ask.body
         try:
-            answered = await self._try(endpoint, ask)
+            heard = await self._upstream.ask(
+                endpoint, ask.path, body, ask.entry.request_id, ask.is_streamed, ask.ends_at
+            )
+            if isinstance(heard, Whole):
+                _judge(heard, endpoint, ask.entry)
+            answered = heard
             if isinstance(answered, Whole) and answered.status >= 500:
                 failure = ReplicaLost(f"it answered with status {answered.status}")
         except ReplicaLost as lost:
@@ -181,26 +187,6 @@ class Dispatch:
             entry.variant = INSTEAD + tried[-1].version  # or a version that fails would be judged by what it did not
         tried.append(endpoint)
         self._in_flight[endpoint] += 1
-
-    async def _try(self, endpoint: Endpoint, ask: Ask) -> Whole | Connection:
-        """One attempt at one replica. Raises `ReplicaLost` if it gives no answer that a client could be given."""
-        entry = ask.entry
-        body = asking_for_model(ask.body, endpoint.served_as) if endpoint.served_as else ask.body
-        answered = await self._upstream.ask(endpoint, ask.path, body, entry.request_id, ask.is_streamed, ask.ends_at)
-        if isinstance(answered, Connection):
-            return answered
-        if answered.status < 300:
-            usage = answers.usage_of(answered.body)
-            entry.prompt_tokens, entry.completion_tokens = usage.prompt_tokens, usage.completion_tokens
-            return answered
-        if answered.status in (401, 403):  # of our key or without one: no client's key goes to a replica
-            raise ReplicaLost(f"{endpoint.name} does not let the gateway in: status {answered.status}")
-        is_explained = explanation(answered) is not None
-        if answered.status == 503 or (answered.status >= 500 and not is_explained):
-            raise ReplicaLost(f"{endpoint.name} answers with status {answered.status}")
-        if not is_explained:
-            raise refusals.unexplained(answered.status)
-        return answered
 
     async def _events(self, ask: Ask, first: Connection, tried: list[Endpoint]) -> Events:
         said = answers.Transcript()
@@ -294,6 +280,21 @@ class Dispatch:
             self._in_flight[endpoint] = left
         else:
             del self._in_flight[endpoint]  # endpoints come and go; counts of those gone must not pile up
+
+
+def _judge(answered: Whole, endpoint: Endpoint, entry: Entry) -> None:
+    """Note the tokens it tells of. Raises `ReplicaLost` where it is no answer that a client could be given."""
+    if answered.status < 300:
+        usage = answers.usage_of(answered.body)
+        entry.prompt_tokens, entry.completion_tokens = usage.prompt_tokens, usage.completion_tokens
+        return
+    if answered.status in (401, 403):  # of our key or without one: no client's key goes to a replica
+        raise ReplicaLost(f"{endpoint.name} does not let the gateway in: status {answered.status}")
+    is_explained = explanation(answered) is not None
+    if answered.status == 503 or (answered.status >= 500 and not is_explained):
+        raise ReplicaLost(f"{endpoint.name} answers with status {answered.status}")
+    if not is_explained:
+        raise refusals.unexplained(answered.status)
 
 
 def _in_place_of(ask: Ask, model: str) -> Ask:

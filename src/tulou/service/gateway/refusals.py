@@ -114,7 +114,7 @@ def over_budget(key_id: str, refusal: Refusal, headers: Headers) -> ApiError:
     if refusal.is_too_large:
         message = f"Request too large for key `{key_id}` on {unit} per {period}: {need}"
         return ApiError(429, message, unit, "rate_limit_exceeded", more_headers=told | {"x-should-retry": "false"})
-    wait, wait_s = duration(refusal.retry_after_s), max(math.ceil(refusal.retry_after_s), 1)
+    wait, wait_s = duration(refusal.retry_after_s).decode(), max(math.ceil(refusal.retry_after_s), 1)
     if period == "minute":
         message = f"Rate limit reached for key `{key_id}` on {unit} per min: {need} Please try again in {wait}."
         told["retry-after-ms"] = str(math.ceil(refusal.retry_after_s * 1000))

@@ -89,7 +89,7 @@ class Connection(asyncio.Protocol):
         self.is_complete = False
         self.begun_at = 0.0  # of a whole answer: when its first bytes came
         self.has_begun = False  # of a stream: whole events have come
-        self._headers: list[tuple[bytes, bytes]] = []
+        self._headers: dict[bytes, bytes] = {}
         self._pieces: list[bytes] = []
         self._size = 0
         self._rest = b""
@@ -101,7 +101,7 @@ class Connection(asyncio.Protocol):
     @property
     def is_awaited(self) -> bool:
         """Whether someone waits for more of the answer, rather than the answer for them."""
-        return self._waiter is not None
+        return self._waiter is not None and not self._waiter.done()
 
     @property
     def is_open(self) -> bool:
@@ -131,7 +131,8 @@ class Connection(asyncio.Protocol):
         """End the request under way with `failure`, and the connection with it."""
         if self._failure is None and not self.is_complete:
             self._failure = failure
-            self._wake()
+            if self._waiter is not None and not self._waiter.done():
+                self._waiter.set_exception(failure)
         self.close()
 
     def close(self) -> None:
@@ -145,9 +146,8 @@ class Connection(asyncio.Protocol):
         while not self.is_complete:
             await self._news()
         body = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
-        return Whole(
-            self.status, self.header(b"content-type") or b"application/json", body, self.header(b"retry-after")
-        )
+        told = self._headers.get
+        return Whole(self.status, told(b"content-type") or b"application/json", body, told(b"retry-after"))
 
     async def begun(self) -> None:
         """Wait for the first of the answer's body, or its end."""
@@ -178,12 +178,6 @@ class Connection(asyncio.Protocol):
             while not self.is_complete:
                 await self._news()
 
-    def header(self, wanted: bytes) -> bytes | None:
-        for name, value in self._headers:
-            if name.lower() == wanted:
-                return value
-        return None
-
     def _take(self) -> bytes:
         pieces, self._pieces, self._size = self._pieces, [], 0
         if self._is_paused and self._transport is not None:
@@ -202,16 +196,12 @@ class Connection(asyncio.Protocol):
             self.fail(ReplicaLost("the replica sent an event without an end"))
         return data[:end]
 
-    async def _news(self) -> None:
+    def _news(self) -> asyncio.Future[None]:
+        """To await: more of the answer, or its failure."""
         if self._failure is not None:
             raise self._failure
         self._waiter = self._loop.create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
-        if self._failure is not None:
-            raise self._failure
+        return self._waiter
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
@@ -250,12 +240,12 @@ class Connection(asyncio.Protocol):
             self.fail(ReplicaLost(f"the replica was lost: {exc or 'it closed the connection'}"))
 
     def _is_delimited(self) -> bool:
-        return self.header(b"content-length") is not None or self.header(b"transfer-encoding") is not None
+        return b"content-length" in self._headers or b"transfer-encoding" in self._headers
 
     # What the parser does.
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._headers.append((name, value))
+        self._headers.setdefault(name.lower(), value)
 
     def on_headers_complete(self) -> None:
         self.status = self._parser.get_status_code()
@@ -275,7 +265,7 @@ class Connection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         if self.status < 200:  # "100 Continue" and its like come before the answer
             self.status = 0
-            self._headers = []
+            self._headers = {}
             return
         self.may_be_kept = self._parser.should_keep_alive()
         self.is_complete = True

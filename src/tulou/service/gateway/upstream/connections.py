@@ -8,7 +8,6 @@ used, so a pool that was once large shrinks.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import ssl
 import time
 from dataclasses import dataclass
@@ -74,37 +73,41 @@ class Connections:
         url = endpoint.url
         head = self._heads.get((url + endpoint.authorization, path)) or self._head(endpoint, path)
         request = b"%b%b\r\ncontent-length: %d\r\n\r\n%b" % (head, request_id.encode(), len(body), body)
-        while kept := self._kept.get(url):
-            connection = kept.pop()
-            if connection.is_open:
-                with contextlib.suppress(Stale):  # says nothing about the replica: ask again on another one
-                    return await self._answered(connection, url, request, is_streamed, ends_at)
-        return await self._answered(await self._connect(url), url, request, is_streamed, ends_at)
+        while True:
+            kept = self._kept_one(url)
+            connection = kept or await self._connect(url)
+            self._busy[connection] = url
+            is_going_on = False
+            try:
+                connection.send(request, is_streamed, ends_at)
+                if is_streamed:
+                    await connection.begun()
+                    is_going_on = connection.status < 400  # refused, it is no stream but a sentence
+                return connection if is_going_on else await connection.whole()
+            except Stale:
+                if kept is None:
+                    raise
+                # A kept one says nothing about the replica: ask again on another.
+            finally:
+                if not is_going_on:
+                    self.end(connection)
 
     def end(self, stream: Connection) -> None:
         url = self._busy.pop(stream, None)
         if url is not None and stream.release():
-            self._kept.setdefault(url, []).append(stream)
+            if url in self._kept:
+                self._kept[url].append(stream)
+            else:
+                self._kept[url] = [stream]
         else:
             stream.close()
 
-    async def _answered(
-        self, connection: Connection, url: str, request: bytes, is_streamed: bool, ends_at: float
-    ) -> Whole | Connection:
-        self._busy[connection] = url
-        is_going_on = False
-        try:
-            connection.send(request, is_streamed, ends_at)
-            if not is_streamed:
-                return await connection.whole()
-            await connection.begun()
-            if connection.status >= 400:  # refused: no stream but a sentence
-                return await connection.whole()
-            is_going_on = True
-            return connection
-        finally:
-            if not is_going_on:
-                self.end(connection)
+    def _kept_one(self, url: str) -> Connection | None:
+        kept = self._kept.get(url)
+        while kept:
+            if (connection := kept.pop()).is_open:
+                return connection
+        return None
 
     async def _connect(self, url: str) -> Connection:
         loop = asyncio.get_running_loop()
