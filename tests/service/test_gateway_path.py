@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import socket
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import pytest
 import sqlalchemy as sa
 import uvicorn
 from tests.service.raw_replica import STREAM, RawReplica, Script, chunk, raw_replica
+from uvicorn.server import ServerState
 
 from tulou.core.service_settings import ServiceSettings
 from tulou.core.state import open_state
@@ -22,7 +24,7 @@ from tulou.core.telemetry import Metrics
 from tulou.core.types import ModelManifest
 from tulou.service.gateway.app import build_gateway
 from tulou.service.gateway.keys import Keys
-from tulou.service.gateway.protocol import GatewayProtocol
+from tulou.service.gateway.protocol import KEEP_ALIVE_S, TAKE_S, GatewayProtocol
 from tulou.service.gateway.switchboard import Switchboard
 from tulou.service.pool import Endpoint, FixedPool
 
@@ -231,3 +233,35 @@ async def test_a_usage_that_cannot_be_is_not_believed(tmp_path: Path, told: byte
     async with raw_replica(answering(head + body)) as replica, gateway(tmp_path, replica) as service:
         assert (await service.post()).content == body
         assert service.rows() == [(200, 0, 0)]
+
+
+async def test_an_answer_that_nobody_takes_is_thrown_away_and_a_slow_client_gets_time() -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        body = b"x" * (32 << 20)
+        headers = [(b"content-length", b"%d" % len(body))]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    loop, config, state = asyncio.get_running_loop(), uvicorn.Config(app, log_config=None), ServerState()
+    config.load()
+    made: list[GatewayProtocol] = []
+
+    def make() -> GatewayProtocol:
+        made.append(GatewayProtocol(config=config, server_state=state, app_state={}))
+        return made[-1]
+
+    async with await loop.create_server(make, "127.0.0.1", 0) as server:
+        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        writer.write(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+        await reader.readuntil(b"\r\n\r\n")
+        now = time.monotonic() + KEEP_ALIVE_S + 1
+        made[0].close_if_late(now)  # late, but perhaps slow
+        await reader.readexactly(8 << 20)
+        now += TAKE_S + 1
+        made[0].close_if_late(now)  # slow, as it has shown
+        assert made[0].transport.get_write_buffer_size() > 0
+        assert not made[0].transport.is_closing()
+        made[0].close_if_late(now + TAKE_S + 1)
+        await asyncio.sleep(0.01)
+        assert made[0] not in state.connections
+        writer.close()

@@ -3,29 +3,39 @@
 Reading (pipelining, 100-continue, chunks, back-pressure, shutdown) is uvicorn's. Ours are the answer, which leaves in
 one write instead of two, a system call less; its headers, checked together instead of one by one; and time, kept by one
 round a second over all connections instead of a timer for each request. That round also closes connections whose
-request does not arrive, for which uvicorn waits as long as it takes.
+request does not arrive, or whose client does not take its answer, for which uvicorn waits as long as it takes.
 """
 
 from __future__ import annotations
 
 import asyncio
-import re
+import sys
 import time
 import urllib.parse
 from collections.abc import Iterable
 from typing import Any
 
 import httptools
-from uvicorn.protocols.http.flow_control import FlowControl
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 KEEP_ALIVE_S = 75.0
 HEAD_S = 20.0  # for the head of a request to arrive, once begun; nginx gives 60
-_FORBIDDEN = re.compile(b"[\x00-\x08\x0a-\x1f\x7f]")
+TAKE_S = 20.0  # for a client to take more of an answer that is complete here
+TAKE_BYTES = 20 << 10  # at least, in that time
+_CONTROLS = bytes([*range(9), *range(10, 32), 127])  # all but the tab
 
 
 class Cycle:
     """One request and its answer, as ASGI's `receive` and `send`."""
+
+    __slots__ = (
+        "_event", "_flow", "_has_news", "_held", "_is_chunked", "_left", "_owes_continue", "_protocol", "_transport",
+        "body", "disconnected", "keep_alive", "more_body", "response_complete", "response_started",
+        "scope", "task",
+    )  # fmt: skip
+
+    task: asyncio.Task[None]  # that runs the application
 
     def __init__(self, protocol: GatewayProtocol, scope: dict[str, Any], keep_alive: bool, continues: bool) -> None:
         self._protocol = protocol
@@ -35,15 +45,26 @@ class Cycle:
         self._is_chunked = False
         self._left = 0  # bytes of the body that were announced and not sent yet
         self._owes_continue = continues
+        self._has_news = False  # something came that `receive` has not told
+        self._event: asyncio.Event | None = None  # where someone waits for that
         self.scope = scope
         # What uvicorn's protocol reads and sets.
         self.keep_alive = keep_alive
-        self.message_event = asyncio.Event()
-        self.body = bytearray()
+        self.body = b""
         self.more_body = True
         self.disconnected = False
         self.response_started = False
         self.response_complete = False
+
+    @property
+    def message_event(self) -> Cycle:  # uvicorn's protocol sets it; kept as an attribute, it would be a circle
+        return self
+
+    def set(self) -> None:
+        """Tell whoever waits in `receive`."""
+        self._has_news = True
+        if self._event is not None:
+            self._event.set()
 
     async def run_asgi(self, app: Any) -> None:
         try:
@@ -62,18 +83,20 @@ class Cycle:
             else:
                 self._held, self.response_started = b"", False
                 await self._send_500()
+        self._protocol.tasks.discard(self.task)
 
     async def receive(self) -> dict[str, Any]:
         if self._owes_continue and not self._transport.is_closing():
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             self._owes_continue = False
-        if not self.disconnected and not self.response_complete:
-            self._flow.resume_reading()
-            await self.message_event.wait()
-            self.message_event.clear()
+        self._flow.resume_reading()
+        while not (self._has_news or self.disconnected or self.response_complete):
+            self._event = self._event or asyncio.Event()
+            self._event.clear()
+            await self._event.wait()
         if self.disconnected or self.response_complete:
             return {"type": "http.disconnect"}
-        body, self.body = bytes(self.body), bytearray()
+        body, self.body, self._has_news = self.body, b"", False
         return {"type": "http.request", "body": body, "more_body": self.more_body}
 
     async def send(self, message: dict[str, Any]) -> None:
@@ -90,32 +113,26 @@ class Cycle:
         self.response_started = True
         self._owes_continue = False
         is_bodiless = self.scope["method"] == "HEAD" or status in (204, 304)
-        has_length = closes = False
-        lines: list[bytes] = [STATUS_LINE[status]]
-        said: list[bytes] = []
-        for name, value in (*self._protocol.server_state.default_headers, *headers):
-            low = name.lower()
-            if low == b"content-length":
-                self._left, has_length = int(value), True
-            elif low == b"transfer-encoding":
-                continue  # how the body travels is decided here
-            elif low == b"connection" and value.lower() == b"close":
-                closes = True
-            said += (name, value)
-            lines += (name, b": ", value, b"\r\n")
-        if _FORBIDDEN.search(b"".join(said)):
-            raise RuntimeError("a header of the answer holds a control character")
-        if is_bodiless:
-            self._left = 0
-        elif not has_length:
-            self._is_chunked = True
-            lines.append(b"transfer-encoding: chunked\r\n")
-        if closes:
+        headers = [*self._protocol.server_state.default_headers, *headers]
+        told = dict(headers)  # by names in lower case, as ASGI wants them
+        if b"transfer-encoding" in told:  # how the body travels is decided here
+            headers = [header for header in headers if header[0] != b"transfer-encoding"]
+        if told.get(b"connection", b"").lower() == b"close":
             self.keep_alive = False
         elif not self.keep_alive:
-            lines.append(b"connection: close\r\n")
-        lines.append(b"\r\n")
-        self._held = b"".join(lines)
+            headers.append((b"connection", b"close"))
+        length = told.get(b"content-length")
+        if is_bodiless:
+            self._left = 0
+        elif length is not None:
+            self._left = int(length)
+        else:
+            self._is_chunked = True
+            headers.append((b"transfer-encoding", b"chunked"))
+        lines = b"\r\n".join([b": ".join(header) for header in headers])
+        if len(lines.translate(None, _CONTROLS)) != len(lines) - 2 * max(len(headers) - 1, 0):
+            raise RuntimeError("a header of the answer holds a control character")
+        self._held = b"%b%b\r\n\r\n" % (STATUS_LINE[status], lines)
 
     def _write(self, body: bytes, is_more: bool) -> None:
         if self.scope["method"] == "HEAD":
@@ -133,7 +150,7 @@ class Cycle:
         self._transport.write(held + sent if held else sent)
         if not is_more:
             self.response_complete = True
-            self.message_event.set()
+            self.set()
             if not self.keep_alive:
                 self._transport.close()
             self._protocol.on_response_complete()
@@ -149,15 +166,39 @@ class GatewayProtocol(HttpToolsProtocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.waits_until: float | None = time.monotonic() + HEAD_S
+        self._untaken = sys.maxsize  # bytes of an answer, when the client was last found late
 
     def close_if_late(self, now: float) -> None:
-        """Close it where the next request, or the rest of its head, has not come in time."""
-        if self.waits_until is not None and now > self.waits_until and self.transport is not None:
+        """Close it where the next request, or the rest of its head, has not come, or the answer was not taken in time.
+
+        Who takes an answer slowly gets more time as long as it goes on; what nobody takes is thrown away.
+        """
+        if self.waits_until is None or now <= self.waits_until or self.transport is None:
+            return
+        untaken = self.transport.get_write_buffer_size()
+        if not untaken:
             self.transport.close()
+        elif untaken <= self._untaken - TAKE_BYTES:
+            self._untaken, self.waits_until = untaken, now + TAKE_S
+        else:
+            self.transport.abort()
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self.waits_until = time.monotonic() + HEAD_S
+
+    def on_body(self, body: bytes) -> None:
+        cycle: Any = self.cycle
+        if cycle.response_complete:
+            return
+        cycle.body = cycle.body + body if cycle.body else body
+        if len(cycle.body) > HIGH_WATER_LIMIT:
+            self.flow.pause_reading()
+        cycle.set()
+
+    def on_message_complete(self) -> None:
+        self.cycle.more_body = False
+        self.cycle.message_event.set()
 
     def on_headers_complete(self) -> None:
         self.waits_until = None
@@ -174,7 +215,7 @@ class GatewayProtocol(HttpToolsProtocol):
         cycle: Any = Cycle(self, scope, version != "1.0" and self.parser.should_keep_alive(), self.expect_100_continue)
         self.cycle = cycle
         if previous is None or previous.response_complete:
-            self._start_asgi_task(cycle, self.app)
+            self._begin(cycle)
         else:  # pipelined: it waits for its turn
             self.flow.pause_reading()
             self.pipeline.appendleft((cycle, self.app))
@@ -182,13 +223,17 @@ class GatewayProtocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         self.server_state.total_requests += 1
         if self.transport.is_closing():
+            self.waits_until = time.monotonic() + TAKE_S
             return
         self.flow.resume_reading()
         if self.pipeline:
-            cycle, app = self.pipeline.pop()
-            self._start_asgi_task(cycle, app)
+            self._begin(self.pipeline.pop()[0])
         else:
             self.waits_until = time.monotonic() + KEEP_ALIVE_S
+
+    def _begin(self, cycle: Any) -> None:
+        cycle.task = self.loop.create_task(cycle.run_asgi(self.app))
+        self.tasks.add(cycle.task)
 
     def _target(self) -> tuple[bytes, bytes]:
         if self.url.startswith(b"/"):
