@@ -50,7 +50,7 @@ async def settled() -> None:
 
 async def test_many_requests_at_once_ask_the_database_once(keys: WatchedKeys, clock: Clock) -> None:
     key, secret = keys.create("shop")
-    ring = Keyring(keys, clock)
+    ring = Keyring(keys, clock, clock)
     found = await asyncio.gather(*(ring.find(secret) for _ in range(50)))
     assert {each.key.id for each in found if each} == {key.id}
     assert keys.asked == 1
@@ -58,7 +58,7 @@ async def test_many_requests_at_once_ask_the_database_once(keys: WatchedKeys, cl
 
 async def test_a_key_in_use_is_looked_up_beside_the_requests(keys: WatchedKeys, clock: Clock) -> None:
     key, secret = keys.create("shop")
-    ring = Keyring(keys, clock)
+    ring = Keyring(keys, clock, clock)
     await ring.find(secret)
     keys.revoke(key.id)
     clock.now += REFRESH_S
@@ -74,7 +74,7 @@ async def test_a_key_in_use_is_looked_up_beside_the_requests(keys: WatchedKeys, 
 
 async def test_a_key_not_in_use_is_looked_up_before_the_request(keys: WatchedKeys, clock: Clock) -> None:
     key, secret = keys.create("shop")
-    ring = Keyring(keys, clock)
+    ring = Keyring(keys, clock, clock)
     await ring.find(secret)
     keys.revoke(key.id)
     clock.now += CACHE_S
@@ -85,7 +85,7 @@ async def test_a_key_not_in_use_is_looked_up_before_the_request(keys: WatchedKey
 
 async def test_wrong_secrets_are_remembered_for_a_while_and_displace_no_key(keys: WatchedKeys, clock: Clock) -> None:
     _, secret = keys.create("shop")
-    ring = Keyring(keys, clock)
+    ring = Keyring(keys, clock, clock)
     await ring.find(secret)
     assert await ring.find("sk-other") is None
     assert keys.asked == 1  # it cannot be ours
@@ -101,7 +101,7 @@ async def test_wrong_secrets_are_remembered_for_a_while_and_displace_no_key(keys
 
 async def test_known_keys_outlive_a_database_that_is_away(keys: WatchedKeys, clock: Clock) -> None:
     _, secret = keys.create("shop")
-    ring = Keyring(keys, clock)
+    ring = Keyring(keys, clock, clock)
     await ring.find(secret)
     keys.fails = True
     for _ in range(20):
@@ -125,13 +125,13 @@ async def test_a_database_that_hangs_keeps_nobody_waiting(
     monkeypatch.setattr(keyring, "LOOK_UP_TIMEOUT_S", 0.05)
     keys.goes_on.clear()
     with pytest.raises(ServiceError, match="does not answer"):
-        await Keyring(keys, clock).find(PREFIX + "x")
+        await Keyring(keys, clock, clock).find(PREFIX + "x")
     keys.goes_on.set()
 
 
 async def test_a_request_that_leaves_does_not_end_the_look_up_of_others(keys: WatchedKeys, clock: Clock) -> None:
     _, secret = keys.create("shop")
-    ring = Keyring(keys, clock)
+    ring = Keyring(keys, clock, clock)
     keys.goes_on.clear()
     leaving, staying = (asyncio.create_task(ring.find(secret)) for _ in range(2))
     await asyncio.sleep(0)

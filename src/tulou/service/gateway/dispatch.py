@@ -14,7 +14,7 @@ import contextlib
 import logging
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
 from tulou.core.errors import ServiceError
@@ -78,13 +78,16 @@ class Dispatch:
             counts[endpoint.name] += count
         return dict(counts)
 
-    async def ask(self, ask: Ask) -> Whole | Events:
+    def ask(self, ask: Ask) -> Awaitable[Whole | Events]:
         """A whole answer, or the events of a stream that has begun; refusals of the replica are whole answers.
 
         Raises `ApiError` where no replica answers, or not in time.
         """
         self._steering.budget.request()
         names = self._who_can(ask)
+        return self._ask(ask, names[0], self._patience_s) if len(names) == 1 else self._ask_in_turn(ask, names)
+
+    async def _ask_in_turn(self, ask: Ask, names: Sequence[str]) -> Whole | Events:
         for name in names[:-1]:  # with another model behind it, one is not waited for
             with contextlib.suppress(refusals.ModelUnavailable):
                 answer = await self._ask(ask, name, 0.0)

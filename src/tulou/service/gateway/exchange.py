@@ -49,7 +49,7 @@ class Exchange:
     """What is known so far; a stage may rely on what the stages before it have found."""
 
     __slots__ = (
-        "answer", "body", "cache_key", "ended_by", "entry", "has_begun", "headers", "key", "leave", "manifest",
+        "answer", "asked", "body", "cache_key", "ended_by", "entry", "has_begun", "headers", "key", "leave", "manifest",
         "model", "operation", "peeked", "receive", "request_id", "reserved", "scope", "send", "services", "started",
         "task", "versions", "watcher",
     )  # fmt: skip
@@ -63,6 +63,7 @@ class Exchange:
         self.services = services
         self.operation = operation
         self.scope, self.receive, self.send = scope, receive, send
+        self.asked: dict[bytes, bytes] = dict(reversed(scope["headers"]))  # headers; of equal names the first counts
         self.request_id = next_request_id()
         self.started = time.monotonic()
         self.headers: list[tuple[bytes, bytes]] = []  # that stages add to the answer
@@ -78,17 +79,10 @@ class Exchange:
         self.watcher: asyncio.Task[None] | None = None
         self.ended_by: refusals.ApiError | None = None  # why it was cancelled, where that was our doing
 
-    def header(self, wanted: bytes) -> bytes | None:
-        """The value of a header of the request, by its name in lower case."""
-        for name, value in self.scope["headers"]:
-            if name == wanted:
-                return bytes(value)
-        return None
-
     @property
     def conversation(self) -> str | None:
         """The id of the conversation, where the client told it."""
-        return self.peeked.conversation or (self.header(b"x-conversation-id") or b"").decode("latin-1") or None
+        return self.peeked.conversation or self.asked.get(b"x-conversation-id", b"").decode("latin-1") or None
 
     def end(self, reason: refusals.ApiError) -> None:
         """Stop working on it, wherever it is."""

@@ -32,18 +32,28 @@ logger = logging.getLogger(__name__)
 @dataclass(slots=True)
 class _Held:
     found: Found
-    at: float  # when the database said so
+    at: float  # when the database said so; times are monotonic, since clocks on walls are set
     tried_at: float  # when it was last asked
     is_away: bool = False  # whether it did not answer then
 
 
 class Keyring:
-    def __init__(self, keys: Keys, now: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, keys: Keys, now: Callable[[], float] = time.time, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._keys = keys
         self._now = now
+        self._clock = clock
         self._held: dict[bytes, _Held] = {}
         self._wrong: dict[bytes, float] = {}  # until when a wrong secret is not looked up again
         self._looking: dict[bytes, asyncio.Task[Found | None]] = {}
+
+    def known(self, secret: str) -> Key | None:
+        """`valid` where nothing is to be waited for or to be said against the key; else None."""
+        held = self._held.get(_digest(secret))
+        if held is None or self._clock() - held.tried_at >= REFRESH_S or held.found.problem(self._now()):
+            return None
+        return held.found.key
 
     async def valid(self, secret: str) -> Key:
         """The key that `secret` belongs to. Raises `ApiError` where it is wrong or no longer valid, or nobody knows."""
@@ -61,13 +71,12 @@ class Keyring:
         """The key that `secret` belongs to, in whatever state; None where it is wrong. Waits for the database only
         where the key was not met lately. Raises `ServiceError` where the database does not answer.
         """
-        digest = hashlib.sha256(secret.encode(errors="surrogateescape")).digest()
+        digest, now = _digest(secret), self._clock()
         held = self._held.get(digest)
         if held is None:
-            if not secret.startswith(PREFIX) or self._wrong.get(digest, 0.0) > self._now():
+            if not secret.startswith(PREFIX) or self._wrong.get(digest, 0.0) > now:
                 return None
             return await asyncio.shield(self._look_up(digest))
-        now = self._now()
         if now - held.tried_at < REFRESH_S:
             return held.found
         looking = self._look_up(digest)
@@ -86,12 +95,12 @@ class Keyring:
     async def _ask(self, digest: bytes) -> Found | None:
         held = self._held.get(digest)
         if held is not None:
-            held.tried_at = self._now()
+            held.tried_at = self._clock()
         try:
             async with asyncio.timeout(LOOK_UP_TIMEOUT_S):
                 found = await asyncio.to_thread(self._keys.look_up, digest.hex())
         except (SQLAlchemyError, TimeoutError) as err:
-            if held is not None and self._now() - held.at < STALE_S:
+            if held is not None and self._clock() - held.at < STALE_S:
                 held.is_away = True
                 logger.warning(
                     "the state database does not tell of key %s, which stays good: %s", held.found.key.id, err
@@ -102,7 +111,7 @@ class Keyring:
         return found
 
     def _remember(self, digest: bytes, found: Found | None) -> None:
-        now = self._now()
+        now = self._clock()
         if found is not None:
             self._held[digest] = _Held(found, now, now)
             return
@@ -115,3 +124,7 @@ class Keyring:
         self._looking.pop(digest, None)
         if not task.cancelled():
             task.exception()  # whoever waits is told; nobody may be
+
+
+def _digest(secret: str) -> bytes:
+    return hashlib.sha256(secret.encode(errors="surrogateescape")).digest()

@@ -30,7 +30,8 @@ logger = logging.getLogger(__name__)
 
 async def authenticate(exchange: Exchange) -> None:
     """Whose key it is, and whether it may ask models at all. Waits for the database once in a while for each key."""
-    key = await exchange.services.keys.valid(secret_in(exchange.header(b"authorization")))
+    keys, secret = exchange.services.keys, secret_in(exchange.asked.get(b"authorization"))
+    key = keys.known(secret) or await keys.valid(secret)
     if not key.may_ask:
         raise refusals.role_forbids(key.role)
     exchange.key = key
@@ -39,7 +40,7 @@ async def authenticate(exchange: Exchange) -> None:
 async def read_body(exchange: Exchange) -> None:
     """Waits for the client. Nearly always the body has come with the headers."""
     limit = exchange.services.settings.max_body_bytes
-    announced = exchange.header(b"content-length")
+    announced = exchange.asked.get(b"content-length")
     if announced is not None and announced.isdigit() and int(announced) > limit:
         raise refusals.body_too_large(limit)
     message = await exchange.receive()
@@ -110,7 +111,7 @@ def look_in_cache(exchange: Exchange) -> None:
     cache, entry, body = exchange.services.switchboard.cache, exchange.entry, exchange.body or b""
     if cache is None or entry is None or not is_replayable(exchange.operation.task == "chat", body):
         return
-    if b"no-" in (exchange.header(b"cache-control") or b""):  # no-cache, no-store
+    if b"no-" in exchange.asked.get(b"cache-control", b""):  # no-cache, no-store
         return
     if exchange.versions:
         entry.model_version = exchange.versions[0]

@@ -31,6 +31,8 @@ class Places:
             shedder = self._shedders[model] = Shedder(
                 self._settings.max_in_flight, self._settings.max_waiting, self._settings.max_wait_s
             )
+        if shedder.enter():
+            return shedder.leave
         ticket = shedder.arrive(priority)
         if ticket.state == "admitted":
             return shedder.leave

@@ -47,21 +47,24 @@ class Shedder:
         self.max_wait_s = max_wait_s
         self.in_flight = 0
         self.waiting = 0
-        self.refused = 0  # since the start
         self._now = now
         self._queues: dict[int, deque[Ticket]] = {}  # by priority, oldest first
         self._ended: deque[float] = deque(maxlen=256)  # when the latest requests ended
 
-    def arrive(self, priority: int = 0, on_settled: Callable[[], None] | None = None) -> Ticket:
-        """Ask for a place. A ticket that is `admitted` must `leave`; one that is `waiting` may `give_up`."""
-        now = self._now()
-        ticket = Ticket(priority, now + self.max_wait_s, "admitted", on_settled)
+    def enter(self) -> bool:
+        """Take a place if one is free, without a ticket; whoever did must `leave`."""
         if self.in_flight < self.max_in_flight:
             self.in_flight += 1
+            return True
+        return False
+
+    def arrive(self, priority: int = 0, on_settled: Callable[[], None] | None = None) -> Ticket:
+        """Ask for a place. A ticket that is `admitted` must `leave`; one that is `waiting` may `give_up`."""
+        ticket = Ticket(priority, self._now() + self.max_wait_s, "admitted", on_settled)
+        if self.enter():
             return ticket
         if self.waiting >= self.max_waiting and not self._make_room(priority):
             ticket.state = "refused"
-            self.refused += 1
             return ticket
         ticket.state = "waiting"
         self._queues.setdefault(priority, deque()).append(ticket)
@@ -125,7 +128,5 @@ class Shedder:
 
     def _settle(self, ticket: Ticket, state: TicketState) -> None:
         ticket.state = state
-        if state == "refused":
-            self.refused += 1
         if ticket.on_settled is not None:
             ticket.on_settled()
