@@ -73,6 +73,7 @@ class Scene:
         self.wanted = self.row(*versions, shadow=shadow)
         self.marks += 1
         await self.following.look()
+        await self.following.settled()
 
 
 @pytest.fixture
@@ -141,6 +142,7 @@ async def test_a_registry_that_cannot_be_read_is_asked_again(scene: Scene) -> No
     await scene.following.look()
     scene.wanted = scene.row(("2", 1.0))
     await scene.following.look()  # its mark is the same
+    await scene.following.settled()
     assert scene.switches == [(["2"], "f2")]
 
 
@@ -179,3 +181,40 @@ def test_the_mark_of_a_registry_bears_files_that_come_and_go(tmp_path: Path) -> 
     both = mark()
     (tmp_path / "registry.db-wal").unlink()
     assert len({str(each) for each in (nothing, both, mark())}) == 3
+
+
+async def test_a_version_that_is_slow_to_come_up_keeps_no_other_model_waiting(scene: Scene) -> None:
+    comes_up, bring_up = asyncio.Event(), scene.fleet.bring_up
+
+    async def slowly(model: str, version: str, folder: Path, count: int) -> None:
+        if model == "m":
+            await comes_up.wait()
+        await bring_up(model, version, folder, count)
+
+    scene.fleet.bring_up = slowly  # type: ignore[method-assign]
+    one, two, three = (scene.row((number, 1.0))["m"] for number in "123")
+    switched: list[tuple[str, str]] = []
+    wanted = {"m": two, "n": one}
+    following = Following(
+        scene.fleet,
+        {"m": one, "n": one},
+        lambda: dict(wanted),
+        lambda: scene.marks,
+        lambda model, variants, _manifest: switched.append((model, variants[0].version)),
+        300,
+        scene.clock,
+    )
+    await following.look()
+    wanted["n"] = three
+    scene.marks += 1
+    await following.look()
+    await asyncio.sleep(0)
+    assert switched == [("n", "3")]
+    wanted["m"] = three  # changed once more while it comes up
+    scene.marks += 1
+    await following.look()
+    comes_up.set()
+    await following.settled()
+    await following.look()
+    await following.settled()
+    assert switched == [("n", "3"), ("m", "2"), ("m", "3")]

@@ -4,7 +4,8 @@ Four times a second it is looked whether the registry may have changed. For a ve
 started beside those that do, as many as its share needs; when they are ready the row of variants is switched, which the
 next request sees whole. What serves no longer gets no further request, finishes what it has, and is kept for a while:
 rolling back to it, or promoting it again, is then the switch alone. A version that does not come up changes nothing but
-the log. The price: two versions are in memory until the old one is let go.
+the log; one that is slow to come up keeps no other model waiting. The price: two versions are in memory until the old
+one is let go.
 """
 
 from __future__ import annotations
@@ -68,36 +69,55 @@ class Following:
         self._kept: dict[tuple[str, str], float] = {}  # model and version, until when
         self._failed: dict[str, tuple[ServedVersion, ...]] = {}  # what did not come up, not to be tried again
         self._seen: object = None
+        self._latest: Serving = {}  # that was wanted when the registry was read last
+        self._under_way: dict[str, asyncio.Task[None]] = {}  # by model, changes that are being followed
 
     async def run(self) -> None:
-        while True:
-            pause_s = LOOK_EVERY_S
-            try:
-                await self.look()
-            except Exception:  # whatever a registry, its server or a disk may raise: the service must outlive it
-                logger.exception("the registry could not be followed; the service goes on with the versions it has")
-                pause_s = AFTER_TROUBLE_S
-            await asyncio.sleep(pause_s)
+        try:
+            while True:
+                pause_s = LOOK_EVERY_S
+                try:
+                    await self.look()
+                except Exception:  # whatever a registry, its server or a disk may raise: the service must outlive it
+                    logger.exception("the registry could not be followed; the service goes on with the versions it has")
+                    pause_s = AFTER_TROUBLE_S
+                await asyncio.sleep(pause_s)
+        finally:
+            for task in self._under_way.values():
+                task.cancel()
 
     async def look(self) -> None:
-        """Follow what has changed, and let go of what was kept long enough."""
+        """Begin to follow what has changed, and let go of what was kept long enough."""
         self._let_go()
         mark = self._mark()
-        if mark == self._seen:
-            return
-        try:
-            wanted = await asyncio.to_thread(self._wanted)
-        except TulouError as err:
-            logger.warning("the service goes on with the versions it has: %s", err)
-            return
-        self._seen = mark  # as it was before it was read: what changed meanwhile is read the next time
-        changed = [name for name, row in wanted.items() if self._is_new(name, row)]
-        await asyncio.gather(*(self._follow(name, wanted[name]) for name in changed))
+        if mark != self._seen:
+            try:
+                self._latest = await asyncio.to_thread(self._wanted)
+            except TulouError as err:
+                logger.warning("the service goes on with the versions it has: %s", err)
+                return
+            self._seen = mark  # as it was before it was read: what changed meanwhile is read the next time
+        for name, row in self._latest.items():
+            if name not in self._under_way and self._is_new(name, row):
+                self._under_way[name] = asyncio.create_task(self._follow_alone(name, row))
+
+    async def settled(self) -> None:
+        """Wait until all that has begun to be followed is."""
+        await asyncio.gather(*self._under_way.values())
 
     def _is_new(self, name: str, row: tuple[ServedVersion, ...]) -> bool:
         if self._failed.get(name) != row:
             self._failed.pop(name, None)  # it was taken back, and may be wanted again
         return name in self._serving and row != self._serving[name] and name not in self._failed
+
+    async def _follow_alone(self, name: str, row: tuple[ServedVersion, ...]) -> None:
+        try:
+            await self._follow(name, row)
+        except Exception:  # as in `run`
+            logger.exception("model %s could not be followed; it goes on with the versions it has", name)
+            self._failed[name] = row
+        finally:
+            del self._under_way[name]
 
     async def _follow(self, name: str, row: tuple[ServedVersion, ...]) -> None:
         before, began = self._serving[name], self._clock()
@@ -128,7 +148,7 @@ class Following:
     def _let_go(self) -> None:
         now = self._clock()
         for (name, version), until in list(self._kept.items()):
-            if now >= until:
+            if now >= until and name not in self._under_way:  # or what it counts on would go
                 del self._kept[name, version]
                 self._fleet.retire(name, version)
 
