@@ -12,6 +12,7 @@ import pytest
 from tests.service.house import ASSISTANT, ROGUES, House, echo, house, rogue
 
 TEXT = "one two three four five"
+STATES = ("closed", "open", "trying", "returning")
 
 
 @pytest.fixture
@@ -44,6 +45,8 @@ async def test_one_replica_that_misbehaves_fails_no_request(
     async with house(tmp_path, [bad, *good], balance=balance, first_byte_s=0.4, idle_s=0.4, timeout_s=10) as asked:
         assert await ask_many(asked) == []
         assert asked.metric("tulou_replica_ejections_total", model="assistant") >= 1
+        states = {state: asked.metric("tulou_replica_breakers", model="assistant", state=state) for state in STATES}
+        assert (states["closed"], sum(states.values())) == (len(good), len(good) + 1)
         assert asked.metric("tulou_retries_total", model="assistant") < 30  # found out soon, and left alone
         assert {row["status"] for row in asked.rows()} == {200}
 

@@ -44,6 +44,12 @@ class Metrics:
             ["model"],
             registry=r,
         )
+        self.breakers = Gauge(
+            "tulou_replica_breakers",
+            "Ready replicas by the state of their circuit breaker, as this process of the gateway sees them",
+            ["model", "state"],
+            registry=r,
+        )
         self.shed = Counter("tulou_requests_shed_total", "Requests refused for want of a place", ["model"], registry=r)
         self.broken_streams = Counter(
             "tulou_streams_broken_total",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 import secrets
 import time
+from collections import Counter
 from collections.abc import AsyncGenerator, MutableMapping, Sequence
 from contextlib import AbstractContextManager, aclosing
 from functools import partial
@@ -67,14 +68,17 @@ class Switchboard:
         self.variants = VariantTable()
         self.places = Places(settings.queue, lambda model: metrics.shed.labels(model).inc())
         self.cache = AnswerCache(settings.cache.max_bytes, settings.cache.max_age_s) if settings.cache.enabled else None
+        steering = _steering(settings, self.variants)
         self.dispatch = Dispatch(
             pool,
             self._connections,
-            _steering(settings, self.variants),
+            steering,
             settings.timeout_s,
             patience_s,
             ejected=lambda model: metrics.ejections.labels(model).inc(),
         )
+        self._breakers = steering.breakers
+        metrics.before_reading(self._note_breakers)
         self.shadows = Shadows(self.dispatch, self.accountant)
         self._rollout = rollout or RolloutSettings()
         self._rng = random.Random()
@@ -117,6 +121,13 @@ class Switchboard:
         if ask.versions:
             for version in self.variants.shadows(ask.model, ask.versions[0], self._rng):
                 self.shadows.send(ask, version)
+
+    def _note_breakers(self) -> None:
+        """Set the gauge of breakers to what they are now."""
+        self.metrics.breakers.clear()
+        for model in self.models:
+            for state, count in Counter(self._breakers.state(each) for each in self.pool.ready(model)).items():
+                self.metrics.breakers.labels(model, state).set(count)
 
     def entry(self, route: str, model: str) -> AbstractContextManager[Entry]:
         """Accounts for one request of an application in this process."""
