@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -88,6 +89,7 @@ class Accountant:
         self._series: dict[tuple[str, str], _Series] = {}
         self._under_way: Counter[str] = Counter()  # by model
         self._beside: list[asyncio.Task[None]] = []
+        self._lock = threading.Lock()  # one write at a time, be it beside the requests or by `flush`
         self._writing: asyncio.Task[None] | None = None
         metrics.before_reading(self.catch_up)
         live.before_reading = self.catch_up
@@ -144,7 +146,11 @@ class Accountant:
         self._rows = self._refused(rows) + self._rows
 
     def _refused(self, rows: list[Row]) -> list[Row]:
-        """Write `rows`; returns those that the database would not take."""
+        """Write `rows`; returns those that the database would not take. Waits for rows that are being written."""
+        with self._lock:
+            return self._write_in_turn(rows)
+
+    def _write_in_turn(self, rows: list[Row]) -> list[Row]:
         for start in range(0, len(rows), MAX_ROWS_AT_ONCE):
             try:
                 self.books.write(rows[start : start + MAX_ROWS_AT_ONCE])
