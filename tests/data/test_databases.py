@@ -18,7 +18,8 @@ from tests.data.servers import PASSWORD, free_port, mysql_url, postgresql_url
 from tulou.core.errors import DataError, SettingsError
 from tulou.core.progress import Silent
 from tulou.core.settings import SourceSettings
-from tulou.data.collect.databases import collect_database, database_digest, is_database
+from tulou.data.collect.databases.collect import collect_database, database_digest
+from tulou.data.collect.databases.openers import is_database
 from tulou.data.collect.tables import MissingColumnError
 from tulou.data.parquet import read_batches
 

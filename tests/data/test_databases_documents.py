@@ -29,7 +29,7 @@ from tests.data.test_store import with_database
 
 from tulou.core.errors import DataError, SettingsError
 from tulou.core.settings import SourceSettings
-from tulou.data.collect.databases import database_digest
+from tulou.data.collect.databases.collect import database_digest
 from tulou.data.collect.tables import MissingColumnError
 
 __all__ = ["elasticsearch_stand_in_url", "mongodb_stand_in_url"]

@@ -12,7 +12,7 @@ from tests.data.test_databases import collected
 from tulou.core.errors import DataError, SettingsError
 from tulou.core.settings import SourceSettings
 from tulou.core.state import conversations, feedback, open_state, turns
-from tulou.data.collect.databases import database_digest
+from tulou.data.collect.databases.collect import database_digest
 
 SOURCE = SourceSettings(name="said", url="tulou://feedback")
 

@@ -34,7 +34,8 @@ import sys
 from pathlib import Path
 from tulou.core.progress import Silent
 from tulou.core.settings import SourceSettings
-from tulou.data.collect.databases import collect_database, increments
+from tulou.data.collect.databases import increments
+from tulou.data.collect.databases.collect import collect_database
 original = increments.Increments.__init__
 def often(self, folder, identity): original(self, folder, identity, rows_per_commit=500)
 increments.Increments.__init__ = often

@@ -17,7 +17,6 @@ from tulou.bootstrap.model_stages import trained_by
 from tulou.bootstrap.project import Project
 from tulou.core.settings import ModelSettings
 from tulou.core.stage import Stage, StageContext, Summary
-from tulou.core.tables import CONVERSATION, LABELLED
 from tulou.core.types import Language, Message, Passage
 
 ROWS = {"classify": "split", "chat": "examples"}
@@ -116,6 +115,7 @@ def served_folders(compressed: Path) -> list[Path]:
 
 def _probes(folder: Path, task: str, count: int) -> list[Any]:
     """Held-out texts, or conversations without their last answer, spread over the rows of `folder`."""
+    from tulou.core.tables import CONVERSATION, LABELLED
     from tulou.model.rows import read_rows
 
     if task == "embed":

@@ -5,13 +5,13 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from tulou.bootstrap.inputs import base_digest, exam_digest, exam_texts, read_splits, tables
 from tulou.bootstrap.project import Project
 from tulou.core.settings import ModelSettings
 from tulou.core.stage import MANIFEST, Stage, StageContext, Summary
-from tulou.loop.feedback import latest_snapshot, preferences_of, snapshot_digest
 
 # What every training is made of: its code is part of each training stage's fingerprint.
 _LOOP = (
@@ -80,7 +80,7 @@ def encoder(project: Project, name: str, model: ModelSettings) -> list[Stage]:
             embedded_text,
             makes_questions="passages" in model.pairs,
             clicks=context.inputs[clicks] if clicks else None,
-            feedback=latest_snapshot(project.feedback) if "feedback" in model.pairs else None,
+            feedback=_snapshot(project) if "feedback" in model.pairs else None,
         )
 
     def train(context: StageContext) -> Summary:
@@ -96,7 +96,7 @@ def encoder(project: Project, name: str, model: ModelSettings) -> list[Stage]:
             run=pairs,
             inputs=("passages", *([clicks] if clicks else [])),
             settings={"seed": model.seed, "pairs": model.pairs},
-            raw=lambda: exam_digest(project) + (snapshot_digest(project.feedback) if "feedback" in model.pairs else ""),
+            raw=lambda: exam_digest(project) + (_snapshot_digest(project) if "feedback" in model.pairs else ""),
             code=("tulou.model.pairs", "tulou.model.dataset", "tulou.model.questions", "tulou.data.search.hybrid"),
         ),
         Stage(
@@ -191,7 +191,7 @@ def _chat_model(project: Project, name: str, model: ModelSettings) -> list[Stage
         from tulou.model.dataset import chat_examples
 
         return chat_examples(
-            context.inputs["passages"], exam_texts(project), context.out, model.seed, latest_snapshot(project.feedback)
+            context.inputs["passages"], exam_texts(project), context.out, model.seed, _snapshot(project)
         )
 
     is_scratch = model.base == "scratch"
@@ -229,7 +229,7 @@ def _chat_model(project: Project, name: str, model: ModelSettings) -> list[Stage
             run=examples,
             inputs=("passages",),
             settings={"seed": model.seed},
-            raw=lambda: exam_digest(project) + snapshot_digest(project.feedback),
+            raw=lambda: exam_digest(project) + _snapshot_digest(project),
             code=(
                 "tulou.model.dataset",
                 "tulou.model.questions",
@@ -279,9 +279,10 @@ def _chat_model(project: Project, name: str, model: ModelSettings) -> list[Stage
 
 def _prefer(project: Project, name: str, model: ModelSettings) -> Stage:
     def run(context: StageContext) -> Summary:
+        from tulou.loop.feedback import preferences_of
         from tulou.model.finetune.prefer import train_preferences
 
-        base, snapshot = context.inputs[f"finetune.{name}"], latest_snapshot(project.feedback)
+        base, snapshot = context.inputs[f"finetune.{name}"], _snapshot(project)
         preferences = preferences_of(snapshot) if snapshot else None
         given = read_splits(preferences) if preferences and preferences.exists() else {}
         if not given.get("train"):
@@ -295,7 +296,7 @@ def _prefer(project: Project, name: str, model: ModelSettings) -> Stage:
         run=run,
         inputs=(f"finetune.{name}",),
         settings=model.model_dump(),
-        raw=lambda: snapshot_digest(project.feedback),
+        raw=lambda: _snapshot_digest(project),
         code=("tulou.model.finetune.prefer", "tulou.model.causal", "tulou.model.packing", *_LOOP),
     )
 
@@ -359,3 +360,18 @@ def register(project: Project, name: str) -> Stage:
         settings={"max_accuracy_loss": tolerance},
         code=("tulou.model.registry", "tulou.bootstrap.release"),
     )
+
+
+# What people said is read by libraries that take a fifth of a second to load, and wanted by some stages only.
+
+
+def _snapshot(project: Project) -> Path | None:
+    from tulou.loop.feedback import latest_snapshot
+
+    return latest_snapshot(project.feedback)
+
+
+def _snapshot_digest(project: Project) -> str:
+    from tulou.loop.feedback import snapshot_digest
+
+    return snapshot_digest(project.feedback)

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from tulou.core.progress import Progress
 from tulou.core.settings import SourceSettings
-from tulou.data.collect.databases import collect_database, database_digest, is_database
-from tulou.data.collect.file_source import collect_files
+from tulou.data.collect.databases.openers import is_database
 from tulou.data.collect.locate import files_digest
-from tulou.data.engine import Engine
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
+
+    from tulou.data.engine import Engine
 
 
 def collect(
@@ -37,7 +37,11 @@ def collect(
     where a column named in the settings does not exist, and for a URL that leads out of the project.
     """
     if is_database(source):
+        from tulou.data.collect.databases.collect import collect_database
+
         return collect_database(source, project, out, progress, state)
+    from tulou.data.collect.file_source import collect_files
+
     return collect_files(source, project, out, progress, engine)
 
 
@@ -52,5 +56,7 @@ def source_digest(
     `on_large` is called before a large new file is read for it: several processes will be wanted soon.
     """
     if is_database(source):
+        from tulou.data.collect.databases.collect import database_digest
+
         return database_digest(source, project, state)
     return files_digest(source, project, on_large)

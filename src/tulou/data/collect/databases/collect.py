@@ -8,23 +8,23 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tulou.core.errors import DataError, SettingsError
+from tulou.core.errors import DataError
 from tulou.core.progress import Bar, Progress
 from tulou.core.settings import SourceSettings
 from tulou.core.urls import expand, url_digest, without_secrets
 from tulou.data.collect import tables
 from tulou.data.collect.batch import document_batches
 from tulou.data.collect.databases.increments import Increments, RecordRow, cursor_text
+from tulou.data.collect.databases.openers import FEEDBACK, State, open_table
 from tulou.data.collect.databases.table import Record, Table
 from tulou.data.collect.databases.values import is_usable_cursor, row_of, text_of, time_of
 from tulou.data.collect.files import SourceFile
@@ -33,20 +33,8 @@ from tulou.data.collect.tables import Row
 from tulou.data.collect.text import MAX_LINE_BYTES
 from tulou.data.parquet import document_writer
 
-if TYPE_CHECKING:
-    from sqlalchemy.engine import Engine
-
 MEDIA_TYPE = "application/json"  # a record is kept as a JSON object
 STATE_FOLDER = Path(".tulou/collect")
-FEEDBACK = "tulou://feedback"
-
-State = Callable[[], "Engine"]
-"""Opens Tulou's own state database."""
-
-
-def is_database(source: SourceSettings) -> bool:
-    """Whether `source` is a table of a database, not files. Raises `SettingsError` for a variable that is not set."""
-    return _scheme(expand(source.url)) in _OPENERS
 
 
 def collect_database(
@@ -59,7 +47,7 @@ def collect_database(
     """
     left_out = _LeftOut()
     count = size_bytes = 0
-    with _open(source, project, state) as table, progress.bar(f"collect {source.name}", unit="rows") as bar:
+    with open_table(source, project, state) as table, progress.bar(f"collect {source.name}", unit="rows") as bar:
         rows = _rows(source, project, table, left_out, bar)
         with document_writer(out) as writer:
             for batch in _documents(source, table, rows):
@@ -82,7 +70,7 @@ def collect_database(
 
 def database_digest(source: SourceSettings, project: Path, state: State | None = None) -> str:
     """Digest of the table's content for a stage's fingerprint; cheap for a table with a cursor, else it is read."""
-    with _open(source, project, state) as table:
+    with open_table(source, project, state) as table:
         if source.cursor or source.url == FEEDBACK:
             extent = table.extent()
             return hashlib.sha256(repr((extent.records, extent.without_cursor, str(extent.last))).encode()).hexdigest()
@@ -92,56 +80,6 @@ def database_digest(source: SourceSettings, project: Path, state: State | None =
             total += int(hashlib.sha256(f"{row['position']}\0{row['content_hash']}".encode()).hexdigest(), 16)
             count += 1
         return hashlib.sha256(f"{count} {total:x}".encode()).hexdigest()
-
-
-# --- from the server ----------------------------------------------------------------------------------------------
-
-
-def _open(source: SourceSettings, project: Path, state: State | None) -> AbstractContextManager[Table]:
-    url = expand(source.url)
-    if source.url == FEEDBACK:
-        from tulou.data.collect.databases.feedback import open_feedback
-
-        if state is None:
-            raise DataError(f"source {source.name!r}: {FEEDBACK} needs the state database of a project")
-        return open_feedback(state())
-    opener = _OPENERS[_scheme(url)]
-    return opener(source, project, url)
-
-
-def _sql(source: SourceSettings, project: Path, url: str) -> AbstractContextManager[Table]:
-    from tulou.data.collect.databases.sql import open_sql
-
-    return open_sql(source, project, url)
-
-
-def _mongo(source: SourceSettings, _project: Path, url: str) -> AbstractContextManager[Table]:
-    from tulou.data.collect.databases.mongo import open_mongo
-
-    return open_mongo(source, url)
-
-
-def _elastic(source: SourceSettings, _project: Path, url: str) -> AbstractContextManager[Table]:
-    from tulou.data.collect.databases.elastic import open_elastic
-
-    return open_elastic(source, url)
-
-
-def _tulou(source: SourceSettings, _project: Path, url: str) -> AbstractContextManager[Table]:
-    raise SettingsError(f"source {source.name!r}: {url!r} is unknown; the only source of Tulou's own is {FEEDBACK}")
-
-
-_OPENERS: dict[str, Callable[[SourceSettings, Path, str], AbstractContextManager[Table]]] = {
-    **dict.fromkeys(("postgresql", "postgres", "mysql", "mariadb", "sqlite"), _sql),
-    **dict.fromkeys(("mongodb", "mongodb+srv"), _mongo),
-    **dict.fromkeys(("elasticsearch", "elasticsearch+http", "elasticsearch+https"), _elastic),
-    "tulou": _tulou,
-}
-
-
-def _scheme(url: str) -> str:
-    scheme, separator, _ = url.partition("://")
-    return scheme.lower().removesuffix("+psycopg").removesuffix("+pymysql") if separator else ""
 
 
 # --- records ------------------------------------------------------------------------------------------------------
