@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from tulou.data.kernels import characters
 from tulou.data.kernels.clusters import clusters_of, roots, unite
-from tulou.data.kernels.fingerprint import Unit, fingerprint, rows_per_band, shingle_hashes, similarities
+from tulou.data.kernels.fingerprint import Unit, fingerprint, rows_per_band
+from tulou.data.kernels.likeness import similarities, similarity
 from tulou.data.kernels.scripts import languages
 from tulou.data.kernels.survey import survey, survey_one
 from tulou.data.language import detect
@@ -55,11 +56,11 @@ def test_fingerprints_are_those_of_the_reference(texts: list[str], unit: Unit, r
 
 
 @settings(max_examples=300, deadline=None)
-@given(TEXTS, TEXTS, st.sampled_from(list(Unit)))
-def test_similarity_is_that_of_the_sets_of_shingles(left: str, right: str, unit: Unit) -> None:
-    found = similarities(pa.array([left, right], pa.string()), np.array([0]), np.array([1]), unit)[0]
-    a, b = set(shingle_hashes(left, unit)), set(shingle_hashes(right, unit))
-    assert found == (len(a & b) / len(a | b) if a and b else 0.0)
+@given(st.lists(TEXTS, min_size=2, max_size=6), st.sampled_from(list(Unit)))
+def test_similarity_is_that_of_the_sets_of_shingles(texts: list[str], unit: Unit) -> None:
+    left, right = np.triu_indices(len(texts))  # many pairs share one hash table
+    found = similarities(pa.array(texts, pa.string()), left, right, unit)
+    assert found.tolist() == [similarity(texts[i], texts[j], unit) for i, j in zip(left, right, strict=True)]
 
 
 @given(st.integers(1, 30).flatmap(lambda n: st.tuples(st.just(n), st.lists(st.tuples(*[st.integers(0, n - 1)] * 2)))))

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from tulou.core.errors import DataError
 from tulou.core.tables import LABELLED
-from tulou.data.kernels.fingerprint import Unit, similarities
+from tulou.data.kernels.fingerprint import Unit
+from tulou.data.kernels.likeness import similarities
 from tulou.data.parquet import read_batches
 from tulou.data.split import labelled
 

@@ -33,10 +33,11 @@ class _Missing(MetaPathFinder):
 def _loading() -> Iterator[None]:
     """The quick way to load what stays: half the time of the plain one.
 
-    Arrow asks pandas about every list that it is given, and Numba loads SciPy for a product of matrices; neither is
-    wanted here. Nothing that is loaded is thrown away again, so nobody looks for it, neither here nor in the forks.
+    Arrow asks pandas about every list that it is given, Numba loads SciPy for a product of matrices and cffi for
+    functions in C; none is wanted here. Nothing that is loaded is thrown away again, so nobody looks for it, neither
+    here nor in the forks.
     """
-    missing = _Missing("pandas", "scipy")
+    missing = _Missing("pandas", "scipy", "cffi")
     sys.meta_path.insert(0, missing)
     gc.disable()
     try:

@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 from tulou.core.errors import DataError
 from tulou.core.tables import LABELLED
 from tulou.data.kernels.clusters import roots, unite
-from tulou.data.kernels.fingerprint import PERMUTATIONS, Unit, fingerprint, rows_per_band, similarities
+from tulou.data.kernels.fingerprint import PERMUTATIONS, Unit, fingerprint, rows_per_band
+from tulou.data.kernels.likeness import similarities
 from tulou.data.kernels.meetings import Rows, blocks, meetings
 from tulou.data.parquet import RowWriter, count_rows, read_batches
 from tulou.data.similarity import Questions

@@ -25,7 +25,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tulou.data.kernels.clusters import roots, unite
-from tulou.data.kernels.fingerprint import Unit, similarities
+from tulou.data.kernels.fingerprint import Unit
+from tulou.data.kernels.likeness import similarities
 from tulou.data.kernels.meetings import Rows, blocks, meetings
 
 DOCUMENTS, MARKS, BANDS, COPIES = "documents.arrow", "marks.npz", "bands.npy", "copies.arrow"

@@ -30,6 +30,7 @@ from tulou.data.clean.job import EXAMPLES_PER_RULE, LENGTH_EDGES, Shard
 from tulou.data.clean.record import (
     Decision,
     Redaction,
+    Rewrite,
     Step,
     decision_batch,
     first_difference,
@@ -38,7 +39,6 @@ from tulou.data.clean.record import (
     without_survey,
 )
 from tulou.data.clean.rules import Rules, build_rules
-from tulou.data.clean.spelling import Counts, Speller, count
 from tulou.data.kernels.fingerprint import fingerprint, rows_per_band
 from tulou.data.kernels.survey import Count, survey
 from tulou.data.parquet import open_writer
@@ -52,6 +52,8 @@ _PROSE_CHARS = 200  # a row of a table that is longer than this is prose and com
 
 def count_words(shard: Shard) -> Path:
     """What the speller wants to know of this shard's texts, once they are otherwise clean; returns its folder."""
+    from tulou.data.clean.spelling import Counts, count
+
     folder = shard.folder.with_name(f"words-{shard.number:05d}")
     if not folder.exists():
         counts = Counts()
@@ -208,9 +210,15 @@ def _built_rules(
         project,
         is_labelled=is_labelled,
         token_key=token_key,
-        speller=Speller.load(words).rewrite if words else None,
+        speller=_speller(words) if words else None,
         look=partial(survey, is_compiled=is_compiled),
     )
+
+
+def _speller(words: Path) -> Rewrite:
+    from tulou.data.clean.spelling import Speller
+
+    return Speller.load(words).rewrite
 
 
 def _read(shard: Shard) -> Iterator[pa.RecordBatch]:

@@ -86,16 +86,7 @@ def shingle_sets(texts: pa.StringArray, unit: Unit) -> Iterator[NDArray[np.uint6
     data, offsets = text_buffers(texts)
     kinds, folded = c.kinds(), c.folded()
     for row in range(len(texts)):
-        yield np.unique(_shingles(data, offsets, row, kinds, folded, int(unit)))
-
-
-def similarities(
-    texts: pa.StringArray, left: NDArray[np.int64], right: NDArray[np.int64], unit: Unit
-) -> NDArray[np.float64]:
-    """The Jaccard similarity of the shingle sets of each pair of texts; 0 where one has no shingles."""
-    data, offsets = text_buffers(texts)
-    alike: NDArray[np.float64] = _similarities(data, offsets, left, right, c.kinds(), c.folded(), int(unit))
-    return alike
+        yield np.unique(shingles_of(data, offsets, row, kinds, folded, int(unit)))
 
 
 # --- the reference ----------------------------------------------------------------------------------------------
@@ -272,7 +263,7 @@ def shingle(tokens, count, size):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _shingles(data, offsets, row, kinds, folded, unit):  # type: ignore[no-untyped-def]
+def shingles_of(data, offsets, row, kinds, folded, unit):  # type: ignore[no-untyped-def]
     length = offsets[row + 1] - offsets[row]
     codes = np.empty(length, dtype=np.uint64)
     found = np.empty(length, dtype=np.int64)
@@ -369,40 +360,3 @@ def _fingerprint(  # type: ignore[no-untyped-def]
             for k in range(band * rows, band * rows + rows):
                 value = _mix(value, np.uint64(signature[k]), _M)
             bands[row, band] = np.uint32(value >> _HIGH)
-
-
-@njit(cache=True, nogil=True)
-def _shingle_sets(data, offsets, kinds, folded, unit):  # type: ignore[no-untyped-def]
-    """All texts' sets one after the other, and the n + 1 places between which each lies."""
-    texts = offsets.shape[0] - 1
-    places = np.zeros(texts + 1, dtype=np.int64)
-    items = np.empty(offsets[texts] - offsets[0], dtype=np.uint64)  # a text has no more shingles than bytes
-    for row in range(texts):
-        made = np.unique(_shingles(data, offsets, row, kinds, folded, unit))
-        places[row + 1] = places[row] + made.shape[0]
-        items[places[row] : places[row + 1]] = made
-    return items, places
-
-
-@njit(cache=True, nogil=True)
-def _similarities(data, offsets, left, right, kinds, folded, unit):  # type: ignore[no-untyped-def]
-    alike = np.zeros(left.shape[0], dtype=np.float64)
-    items, places = _shingle_sets(data, offsets, kinds, folded, unit)
-    for pair in range(left.shape[0]):
-        i, i_end = places[left[pair]], places[left[pair] + 1]
-        j, j_end = places[right[pair]], places[right[pair] + 1]
-        total = i_end - i + j_end - j
-        if i == i_end or j == j_end:
-            continue
-        shared = 0
-        while i < i_end and j < j_end:
-            if items[i] == items[j]:
-                shared += 1
-                i += 1
-                j += 1
-            elif items[i] < items[j]:
-                i += 1
-            else:
-                j += 1
-        alike[pair] = shared / (total - shared)
-    return alike

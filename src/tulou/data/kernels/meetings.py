@@ -15,7 +15,7 @@ Rows = NDArray[np.int64]
 
 _HALF, _LOW = np.uint64(32), np.uint64(0xFFFFFFFF)
 _WINDOW = 8  # texts of a crowded band that each one is compared with, besides the first
-_BLOCK_BYTES = 8 << 20  # of texts compared at once, on each core; their shingles take up to eight times as much
+_BLOCK_BYTES = 2 << 20  # of texts compared at once, on each core; their shingles take up to eight times as much
 
 
 def meetings(keys: NDArray[np.uint32]) -> tuple[Rows, Rows]:
