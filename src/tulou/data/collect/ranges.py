@@ -13,13 +13,12 @@ from itertools import pairwise
 from pathlib import Path
 
 from tulou.core.settings import SourceSettings
-from tulou.core.tables import DOCUMENT
 from tulou.data.collect import tables, text
 from tulou.data.collect.batch import document_batch
 from tulou.data.collect.files import SourceFile
 from tulou.data.collect.piece import file_title
 from tulou.data.engine import Engine
-from tulou.data.parquet import RowWriter
+from tulou.data.parquet import document_writer
 
 RANGE_BYTES = 32 << 20  # whatever the number of workers, so that it changes nothing in the output
 _BLOCK_BYTES = 1 << 20
@@ -64,7 +63,7 @@ def read_range(asked: Range) -> Part | None:
     source, file = asked.source, asked.file
     shape = tables.TableShape(source, file.uri, file_title(file.path))
     number = asked.first_line
-    with RowWriter(asked.out, "documents", DOCUMENT, is_one_file=True) as writer:
+    with document_writer(asked.out, is_one_file=True) as writer:
         for block in _blocks(asked):
             lines = tables.lines_of(block)
             if max(map(len, lines)) > text.MAX_LINE_BYTES:
