@@ -251,13 +251,16 @@ def _repeats_passages(text: str) -> bool:
     length = PASSAGE_CHARACTERS if is_chinese else PASSAGE_WORDS
     seen: set[int] = set()
     repeated = covered_to = 0
+    enough = DUPLICATE_PASSAGE_SHARE * max(len(words), 1)
     for start in range(len(words) - length + 1):
         passage = hash(tuple(words[start : start + length]))
         if passage in seen:
             repeated += start + length - max(start, covered_to)
             covered_to = start + length
+            if repeated > enough:
+                return True
         seen.add(passage)
-    return repeated > DUPLICATE_PASSAGE_SHARE * max(len(words), 1)
+    return False
 
 
 def _is_furniture(text: str) -> bool:
