@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -101,6 +102,7 @@ def test_a_minutes_limit_is_told_in_headers_and_refused_as_openai_does(service: 
     assert told["message"].startswith(
         f"Rate limit reached for key `{key.id}` on requests per min: Limit 3, Used 3, Requested 1."
     )
+    assert re.search(r" Please try again in (\dm)?[\d.]+s\.$", told["message"])
     with pytest.raises(openai.RateLimitError) as caught:
         service.client(secret).chat.completions.create(
             model="assistant", messages=[{"role": "user", "content": "hello"}]

@@ -83,6 +83,22 @@ async def test_a_key_not_in_use_is_looked_up_before_the_request(keys: WatchedKey
     assert found.problem(clock.now) == "revoked"
 
 
+async def test_a_wall_clock_that_is_set_back_lets_no_revoked_key_live_on(keys: WatchedKeys, clock: Clock) -> None:
+    key, secret = keys.create("shop")
+    elapsed = Clock()
+    ring = Keyring(keys, clock, elapsed)
+    await ring.find(secret)
+    assert ring.known(secret) == key
+    keys.revoke(key.id)
+    clock.now -= 3600
+    elapsed.now += CACHE_S
+    assert ring.known(secret) is None
+    found = await ring.find(secret)
+    assert found is not None
+    assert found.problem(clock.now) == "revoked"
+    assert ring.known(secret) is None  # fresh, but not valid
+
+
 async def test_wrong_secrets_are_remembered_for_a_while_and_displace_no_key(keys: WatchedKeys, clock: Clock) -> None:
     _, secret = keys.create("shop")
     ring = Keyring(keys, clock, clock)
