@@ -60,6 +60,21 @@ async def test_hundreds_of_malformed_requests_do_no_harm(start_service: StartSer
     await survives(await asyncio.to_thread(start_service, tmp_path), 400, seed=1, growth_bytes=20 * MB)
 
 
+def test_what_cannot_be_streamed_is_answered_whole_and_costs_no_replica(service: RunningService) -> None:
+    asked = {
+        "embeddings": {"model": "encoder", "input": "a"},
+        "rerank": {"model": "encoder", "query": "a", "documents": ["b", "c"]},
+        "classify": {"model": "intents", "input": "a"},
+    }
+    for path, body in asked.items():
+        answer = httpx.post(
+            f"{service.url}/v1/{path}",
+            json={**body, "stream": True},
+            headers={"authorization": f"Bearer {service.app}"},
+        )
+        assert (answer.status_code, answer.headers["content-type"]) == (200, "application/json"), answer.text
+
+
 @pytest.mark.slow
 async def test_ten_thousand_malformed_requests_do_no_harm(start_service: StartService, tmp_path: Path) -> None:
     await survives(await asyncio.to_thread(start_service, tmp_path), 10_000, seed=2, growth_bytes=20 * MB)

@@ -22,6 +22,7 @@ from tulou.core.progress import Progress
 POINTS = 10
 STREAM_SHARE, CANCELLED_SHARE = 0.1, 0.1
 CHUNKS = 5
+MARGIN = 1.02  # on the time of load, so that no fewer requests are made than asked for
 SETTLE_S = 1.0  # for the accounts to be written
 WARM_UP_S = 2.0
 
@@ -36,7 +37,7 @@ def bench_soak(folder: Path, requests: int, progress: Progress) -> dict[str, Any
             failures = cancelled = whole = streams = 0
             for point in range(1, POINTS + 1):
                 wanted = requests * (1 - STREAM_SHARE) * point / POINTS - whole
-                pace = drive(server, 32, max(wanted / rate, 1.0), folder)
+                pace = drive(server, 32, max(wanted / rate, 1.0) * MARGIN, folder)
                 whole, rate = whole + pace.requests, pace.requests_per_s
                 wanted_streams = round(requests * STREAM_SHARE * point / POINTS) - streams
                 seen = asyncio.run(

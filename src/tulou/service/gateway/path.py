@@ -164,7 +164,7 @@ def keep_in_cache(exchange: Exchange) -> None:
 
 def _ask(exchange: Exchange, ends_at: float) -> Ask:
     peeked, body = exchange.peeked, exchange.body or b""
-    is_streamed = bool(peeked.stream)
+    is_streamed = bool(peeked.stream) and exchange.operation.task == "chat"  # all others answer whole
     if is_streamed and not peeked.wants_usage:  # the accounts want it
         body = asking_for_usage(body, peeked)
     assert exchange.entry is not None
