@@ -30,6 +30,18 @@ def test_stacked_steps_are_those_of_torchs_muon() -> None:
         assert torch.equal(stacked.state[mine]["momentum_buffer"], alone.state[other]["momentum_buffer"])
 
 
+def test_its_own_step_is_the_one_that_torch_takes_where_parameters_are_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tulou.model.muon.STACK_NUMBERS", 800)  # stacks of one and of two
+    ours, theirs = matrices(), matrices()
+    for mine, other in zip(ours, theirs, strict=True):
+        mine.grad = torch.randn_like(mine)
+        other.grad = mine.grad.clone()
+    StackedMuon(ours, lr=0.02).step()
+    torch.optim.Muon.step(StackedMuon(theirs, lr=0.02))  # type: ignore[no-untyped-call]
+    for before, mine, other in zip(matrices(), ours, theirs, strict=True):
+        assert torch.linalg.norm(mine - other) < 0.02 * torch.linalg.norm(other - before)
+
+
 def test_matrices_without_gradient_stay_as_they_are() -> None:
     learnt, frozen = matrices()[:2]
     learnt.grad = torch.randn_like(learnt)

@@ -262,6 +262,14 @@ async def test_a_request_waits_for_a_replica_that_is_coming() -> None:
     assert await Dispatch(ComingPool(), ScriptedUpstream(), Steering(RoundRobin)).ask(ask()) == GOOD
 
 
+async def test_a_body_that_cannot_be_rewritten_for_its_replica_leaves_nothing_in_flight() -> None:
+    renamed = replace(A, served_as="other")
+    dispatcher = Dispatch(FixedPool({"m": [renamed]}), ScriptedUpstream(), Steering(RoundRobin))
+    with pytest.raises(ApiError):
+        await dispatcher.ask(replace(ask(), body=b'{"model": "m", "x": 1e999}'))
+    assert dispatcher.in_flight() == {}
+
+
 async def test_leaving_early_closes_the_work_at_the_replica() -> None:
     upstream = ScriptedUpstream()
     dispatcher = dispatch(upstream)

@@ -135,6 +135,25 @@ async def test_known_keys_outlive_a_database_that_is_away(keys: WatchedKeys, clo
     await settled()
 
 
+async def test_a_key_too_old_to_count_is_let_in_by_no_look_up_under_way(keys: WatchedKeys, clock: Clock) -> None:
+    key, secret = keys.create("shop")
+    ring = Keyring(keys, clock, clock)
+    await ring.find(secret)
+    keys.revoke(key.id)
+    clock.now += STALE_S
+    keys.goes_on.clear()
+    first = asyncio.create_task(ring.find(secret))
+    await asyncio.sleep(0.05)  # until it asks the database
+    assert ring.known(secret) is None
+    second = asyncio.create_task(ring.find(secret))
+    await asyncio.sleep(0.05)
+    assert not second.done()
+    keys.goes_on.set()
+    for found in (await first, await second):
+        assert found is not None
+        assert found.problem(clock.now) == "revoked"
+
+
 async def test_a_database_that_hangs_keeps_nobody_waiting(
     keys: WatchedKeys, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

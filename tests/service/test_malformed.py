@@ -6,6 +6,7 @@ import asyncio
 import socket
 import time
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -61,7 +62,7 @@ async def test_hundreds_of_malformed_requests_do_no_harm(start_service: StartSer
 
 
 def test_what_cannot_be_streamed_is_answered_whole_and_costs_no_replica(service: RunningService) -> None:
-    asked = {
+    asked: dict[str, dict[str, Any]] = {
         "embeddings": {"model": "encoder", "input": "a"},
         "rerank": {"model": "encoder", "query": "a", "documents": ["b", "c"]},
         "classify": {"model": "intents", "input": "a"},

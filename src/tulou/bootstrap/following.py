@@ -83,8 +83,10 @@ class Following:
                     pause_s = AFTER_TROUBLE_S
                 await asyncio.sleep(pause_s)
         finally:
-            for task in self._under_way.values():
+            under_way = list(self._under_way.values())
+            for task in under_way:
                 task.cancel()
+            await asyncio.gather(*under_way, return_exceptions=True)
 
     async def look(self) -> None:
         """Begin to follow what has changed, and let go of what was kept long enough."""

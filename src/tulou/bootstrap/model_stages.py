@@ -20,6 +20,7 @@ _LOOP = (
         "tulou.model.batches",
         "tulou.model.learners",
         "tulou.model.training",
+        "tulou.model.muon",
         "tulou.model.checkpoint",
     ),
     *("tulou.model.team", "tulou.model.lora", "tulou.model.base"),
@@ -245,7 +246,10 @@ def _chat_model(project: Project, name: str, model: ModelSettings) -> list[Stage
             inputs=corpus,
             settings=model.model_dump(),
             raw=None if is_scratch else lambda: base_digest(project, model.base),
-            code=("tulou.model.pretrain", "tulou.model.corpus", "tulou.model.tokenizer", "tulou.core.prompt", *_LOOP),
+            code=(
+                *("tulou.model.pretrain", "tulou.model.blocks", "tulou.model.corpus", "tulou.model.tokenizer"),
+                *("tulou.core.prompt", *_LOOP),
+            ),
         ),
         Stage(
             name=f"finetune.{name}",

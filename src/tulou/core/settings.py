@@ -200,7 +200,7 @@ class PretrainSettings(Section):
     key_value_heads: int = Field(2, ge=1)
     row_tokens: int = Field(256, ge=16)  # of a training row
     learning_rate: float = Field(0.0, ge=0)  # 0: 3e-3 from scratch, 1e-4 from a base
-    compile: Literal["auto", "always", "never"] = "auto"  # a quarter faster after some 20 s; auto: in long runs
+    compile: Literal["auto", "always", "never"] = "auto"  # a sixth faster after some 20 s; auto: in long runs
     compare_tokenizers: tuple[str, ...] = ("minilm",)  # bases whose fertility is told beside that of the model's own
 
     @model_validator(mode="after")

@@ -11,30 +11,36 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
 # Coefficients, steps and the smallest norm of Jordan et al. 2024, as in torch.optim.Muon.
 A, B, C = 3.4445, -4.7750, 2.0315
 ITERATIONS = 5
 SMALLEST_NORM = 1e-7
+STACK_NUMBERS = 1 << 24  # in one stack, which takes some ten bytes for each; large matrices gain nothing from one
 
 
 class StackedMuon(torch.optim.Muon):
-    """`torch.optim.Muon` with its arguments and its state; parameters cut by FSDP are left to its own step."""
+    """`torch.optim.Muon` whose steps are as large as AdamW's; parameters cut by FSDP are left to torch's own step."""
+
+    def __init__(self, matrices: Sequence[nn.Parameter], lr: float, weight_decay: float = 0.1) -> None:
+        super().__init__(matrices, lr=lr, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw")
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        if any(isinstance(parameter, DTensor) for group in self.param_groups for parameter in group["params"]):
+            super().step(closure)  # type: ignore[no-untyped-call]
+            return
         for group in self.param_groups:
-            learnt = [parameter for parameter in group["params"] if parameter.grad is not None]
-            if any(isinstance(parameter, DTensor) for parameter in learnt):
-                super().step(closure)  # type: ignore[no-untyped-call]
-                return
             by_shape: dict[torch.Size, list[Tensor]] = defaultdict(list)
-            for parameter in learnt:
-                by_shape[parameter.shape].append(parameter)
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    by_shape[parameter.shape].append(parameter)
             for alike in by_shape.values():
-                self._step(alike, group)
+                at_once = max(1, STACK_NUMBERS // alike[0].numel())
+                for start in range(0, len(alike), at_once):
+                    self._step(alike[start : start + at_once], group)
 
     def _step(self, parameters: Sequence[Tensor], group: dict[str, Any]) -> None:
         """One step of matrices of one shape, as large as one of AdamW's (Liu et al. 2025)."""

@@ -2,7 +2,7 @@
 
 Of each pair the left text's shingles are put into the table, then the right one's are looked for. A mark says which
 pair a place belongs to, so nothing is cleared between pairs; the table of two usual texts stays in the first cache.
-That takes some two fifths of the time that sorting the sets takes.
+That takes a third of the time that sorting the sets takes.
 """
 
 from __future__ import annotations

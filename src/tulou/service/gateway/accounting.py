@@ -89,12 +89,14 @@ class Accountant:
         self._series: dict[tuple[str, str], _Series] = {}
         self._under_way: Counter[str] = Counter()  # by model
         self._beside: list[asyncio.Task[None]] = []
+        self._loop_thread: int | None = None  # which alone counts, once there is one
         self._lock = threading.Lock()  # one write at a time, be it beside the requests or by `flush`
         self._writing: asyncio.Task[None] | None = None
         metrics.before_reading(self.catch_up)
         live.before_reading = self.catch_up
 
     async def start(self) -> None:
+        self._loop_thread = threading.get_ident()
         self._beside = [asyncio.create_task(each) for each in (self._write_regularly(), self._forget_regularly())]
 
     async def stop(self) -> None:
@@ -171,7 +173,12 @@ class Accountant:
             self.catch_up()
 
     def catch_up(self) -> None:
-        """Count the requests that have ended since the last time, and make their rows."""
+        """Count the requests that have ended since the last time, and make their rows.
+
+        Whoever reads in another thread than the event loop's sees them half a second later.
+        """
+        if self._loop_thread not in (None, threading.get_ident()):
+            return
         ended, self._ended = self._ended, []
         together: dict[tuple[str, str], list[Entry]] = {}
         since = self._now() - self._clock()

@@ -147,8 +147,8 @@ class Dispatch:
         """One attempt at one replica; None where it was lost. That the client left says nothing about the replica."""
         began, answered = self._clock(), None
         failure: ServiceError | None = None
-        body = asking_for_model(ask.body, endpoint.served_as) if endpoint.served_as else ask.body
         try:
+            body = asking_for_model(ask.body, endpoint.served_as) if endpoint.served_as else ask.body
             heard = await self._upstream.ask(
                 endpoint, ask.path, body, ask.entry.request_id, ask.is_streamed, ask.ends_at
             )

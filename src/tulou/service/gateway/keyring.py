@@ -36,6 +36,10 @@ class _Held:
     tried_at: float  # when it was last asked
     is_away: bool = False  # whether it did not answer then
 
+    def is_fresh(self, now: float) -> bool:
+        """Whether what it said still counts."""
+        return now - self.at < (STALE_S if self.is_away else CACHE_S)
+
 
 class Keyring:
     def __init__(
@@ -50,10 +54,10 @@ class Keyring:
 
     def known(self, secret: str) -> Key | None:
         """`valid` where nothing is to be waited for or to be said against the key; else None."""
-        held = self._held.get(_digest(secret))
-        if held is None or self._clock() - held.tried_at >= REFRESH_S or held.found.problem(self._now()):
+        held, now = self._held.get(_digest(secret)), self._clock()
+        if held is None or not held.is_fresh(now) or now - held.tried_at >= REFRESH_S:
             return None
-        return held.found.key
+        return None if held.found.problem(self._now()) else held.found.key
 
     async def valid(self, secret: str) -> Key:
         """The key that `secret` belongs to. Raises `ApiError` where it is wrong or no longer valid, or nobody knows."""
@@ -77,12 +81,10 @@ class Keyring:
             if not secret.startswith(PREFIX) or self._wrong.get(digest, 0.0) > now:
                 return None
             return await asyncio.shield(self._look_up(digest))
-        if now - held.tried_at < REFRESH_S:
+        if held.is_fresh(now) and now - held.tried_at < REFRESH_S:
             return held.found
         looking = self._look_up(digest)
-        if now - held.at < (STALE_S if held.is_away else CACHE_S):
-            return held.found
-        return await asyncio.shield(looking)
+        return held.found if held.is_fresh(now) else await asyncio.shield(looking)
 
     def _look_up(self, digest: bytes) -> asyncio.Task[Found | None]:
         """One look-up at a time for each secret, which goes on if the request that began it is cancelled."""

@@ -68,6 +68,12 @@ class Cycle:
 
     async def run_asgi(self, app: Any) -> None:
         try:
+            await self._run(app)
+        finally:
+            self._protocol.tasks.discard(self.task)
+
+    async def _run(self, app: Any) -> None:
+        try:
             await app(self.scope, self.receive, self.send)
             problem = (
                 None if self.response_complete or self.disconnected else "the application did not finish its answer"
@@ -80,10 +86,10 @@ class Cycle:
                 self._transport.abort()  # nobody takes what was written, so nothing more would leave
             elif self.response_started and not self._held:
                 self._transport.close()
+                self._protocol.waits_until = time.monotonic() + TAKE_S  # for what was written
             else:
                 self._held, self.response_started = b"", False
                 await self._send_500()
-        self._protocol.tasks.discard(self.task)
 
     async def receive(self) -> dict[str, Any]:
         if self._owes_continue and not self._transport.is_closing():
@@ -201,7 +207,7 @@ class GatewayProtocol(HttpToolsProtocol):
         self.cycle.message_event.set()
 
     def on_headers_complete(self) -> None:
-        self.waits_until = None
+        self.waits_until, self._untaken = None, sys.maxsize
         scope: Any = self.scope
         version = self.parser.get_http_version()
         scope["method"] = self.parser.get_method().decode("ascii")
