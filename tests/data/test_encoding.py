@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from tests.data.sentences import HELD_OUT_EN, HELD_OUT_ZH, TUNING_EN, sentences
 
 from tulou.data.clean.encoding import NEEDS, repair
+from tulou.data.everyday import everyday_score
 from tulou.data.kernels.survey import Trait, survey_one
 
 CHINESE = list(dict.fromkeys(sentences(HELD_OUT_ZH, 1500)))
@@ -255,3 +256,17 @@ def test_long_hostile_text_takes_seconds_at_most(text: str) -> None:
     started = time.perf_counter()
     repair(text)
     assert time.perf_counter() - started < 10
+
+
+@given(st.text(st.sampled_from("的是鬱犇あ，。aB \n\ufffd\ue000é€") | st.characters(), max_size=60), st.integers(1, 8))
+def test_everyday_score_of_a_long_text_is_the_sum_over_its_characters_to_the_last_bit(text: str, times: int) -> None:
+    total = 0.0
+    for char in text * times:
+        total += everyday_score(char)
+    assert everyday_score(text * times) == total
+
+
+@pytest.mark.parametrize("sound", ["图书馆从下个月起延长开放时间。", "The café’s note says: “back at noon” – no more."])
+def test_text_misread_in_part_as_latin1_and_in_part_as_windows_1252_is_undone(sound: str) -> None:
+    damaged = latin(sound.encode()) + " " + windows(sound.encode())
+    assert repair(damaged) == (f"{sound} {sound}", ["utf8_as_latin1"])

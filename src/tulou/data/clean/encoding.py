@@ -13,7 +13,8 @@ import math
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
+from typing import NamedTuple
 
 from tulou.data.everyday import beyond_level_1, everyday_score, is_writing, level_1
 
@@ -29,11 +30,13 @@ _TO_WINDOWS = codecs.charmap_build(
     "".join({byte: chr(char) for char, byte in _WINDOWS.items()}.get(byte, chr(byte)) for byte in range(256))
 )
 _WINDOWS_CHARS = "".join(map(chr, _WINDOWS))
+_C1_RUN = re.compile("([\x80-\x9f]+)")
 _HIGH = "\x80-\xff" + _WINDOWS_CHARS
 _PLAIN = re.compile(r"(?<=[\x01-\x7f])[\x01-\x7f]+")  # where no damage shows: ASCII, but for the first behind a sign
 _ZERO_BYTES = re.compile(r"(?:[\x01-\x7f]\0){2,}|(?:\0[\x01-\x7f]){2,}")
+_ZEROS_APART = re.compile(r"\0[\x01-\x7f]\0")  # what each of those has, found many times sooner
 _LATIN_SIGN = re.compile("[\0\x80-\xff”]")  # a byte's character; of those in Windows-1252 only ” may stand alone
-_LATIN1 = re.compile(r"[\x80-\xff]")
+_ASCII_BYTES = bytes(range(0x80))
 _MIN_UTF16_MEAN = -0.5  # of everyday score for each character; read from the wrong end, English scores -4
 
 
@@ -64,24 +67,30 @@ def _undone(text: str) -> tuple[str, str] | None:
 
 
 def _from_utf16(text: str) -> str:
-    whole = [decoded for end in ("le", "be") if (decoded := _decoded_utf16(text, f"utf-16-{end}"))]
+    try:
+        data = _bytes(text)
+    except UnicodeEncodeError:  # a character that no byte shows as
+        data = b""
+    whole = [decoded for end in ("le", "be") if (decoded := _decoded_utf16(data, f"utf-16-{end}"))]
     best = max(whole, key=everyday_score, default="")
     if best and everyday_score(best) > _MIN_UTF16_MEAN * len(best):
         return best
+    if not _ZEROS_APART.search(text):
+        return text
     return _ZERO_BYTES.sub(lambda run: run[0].replace("\0", ""), text)
 
 
-def _decoded_utf16(text: str, encoding: str) -> str | None:
-    if any(char > "\xff" and ord(char) not in _WINDOWS for char in text):
-        return None
-    whole = (_decoded(_bytes(text), encoding) or "").removeprefix("\ufeff")
+def _decoded_utf16(data: bytes, encoding: str) -> str | None:
+    whole = (_decoded(data, encoding) or "").removeprefix("\ufeff")
     return whole if whole and all(map(is_writing, whole)) else None
 
 
 # --- UTF-8 read as Latin-1 or Windows-1252 ------------------------------------------------------------------------
 
 _REST = "[\x80-\xbf" + _WINDOWS_CHARS + "]"  # bytes 0x80-0xBF, which follow the first of a character
-_UTF8_RUN = re.compile(f"(?:[\xc2-\xdf]{_REST}|[\xe0-\xef]{_REST}{{2}}|[\xf0-\xf4]{_REST}{{3}})+")
+_UTF8_CHARS = f"(?:[\xc2-\xdf]{_REST}|[\xe0-\xef]{_REST}{{2}}|[\xf0-\xf4]{_REST}{{3}})+"
+_UTF8_RUN = re.compile(_UTF8_CHARS)
+_UTF8_ALONE = f"(?<![\x80-\xff]){_UTF8_CHARS}+(?![\x80-\xff])"  # what a run that proves itself looks like
 _CLOSING = frozenset("”“’‘»™…–—‰\xa0®©°.,")  # what real text has after an accented capital
 _MIN_SHARE = 0.8
 _ASCII = frozenset(map(chr, range(0x80)))
@@ -91,19 +100,24 @@ def _utf8_from_latin(text: str) -> str:
     if (whole := _whole_utf8(text)) is not None:
         return whole
     runs = list(_UTF8_RUN.finditer(text))
-    covered = len(_LATIN1.findall("".join(run[0] for run in runs)))
-    if covered >= _MIN_SHARE * len(_LATIN1.findall(text)):  # UTF-8 all over: one that proves it speaks for the rest
-        accepted = [any(_is_utf8_by_itself(text, run) for run in runs)] * len(runs)
-    else:
-        accepted = [_is_utf8_by_itself(text, run) for run in runs]
+    proven = [run for run in runs if _is_utf8_by_itself(text, run)]
+    if not proven:
+        return text
+    covered = _latin1_chars("".join(run[0] for run in runs))
+    is_all_over = covered >= _MIN_SHARE * _latin1_chars(text)  # then one that proves it speaks for the rest
     parts = []
     done = 0
-    for run, is_utf8 in zip(runs, accepted, strict=True):
-        decoded = _decoded(_bytes(run[0]), "utf-8") if is_utf8 else None
+    for run in runs if is_all_over else proven:
+        decoded = _decoded(_bytes(run[0]), "utf-8")
         if decoded and all(map(_is_writing_or_c1, decoded)):
             parts += [text[done : run.start()], decoded]
             done = run.end()
     return "".join([*parts, text[done:]])
+
+
+def _latin1_chars(text: str) -> int:
+    """How many characters are U+0080 to U+00FF."""
+    return len(text.encode("latin-1", errors="ignore").translate(None, _ASCII_BYTES))
 
 
 def _is_writing_or_c1(char: str) -> bool:
@@ -118,7 +132,8 @@ def _whole_utf8(text: str) -> str | None:
         return None
     if decoded is None:
         return None
-    is_plain = "".join(decoded.split()).isprintable()  # then it is writing, and nobody need look at each character
+    # What can be printed is writing, and nobody need look at each character.
+    is_plain = decoded.replace("\n", "").isprintable() or "".join(decoded.split()).isprintable()
     if not is_plain and not all(_is_writing_or_c1(char) for char in set(decoded) if char > "\x7f"):
         return None
     return decoded if any(_is_utf8_by_itself(text, run) for run in _UTF8_RUN.finditer(text)) else None
@@ -134,7 +149,7 @@ def _is_utf8_by_itself(text: str, run: re.Match[str]) -> bool:
         return False
     if len(decoded) > 1:
         chinese = _decoded(_bytes(run[0]), "gb18030")
-        return chinese is None or everyday_score(chinese) < max(2.0, everyday_score(decoded))
+        return chinese is None or (score := everyday_score(chinese)) < 2.0 or score < everyday_score(decoded)
     is_closed = _CLOSING.issuperset(run[0][1:])  # CAFÉ™, „Ä“, è…»
     if not decoded.isalpha():
         is_sign = "\xa0" <= decoded < "\xc0" or decoded >= "\u2000"
@@ -170,11 +185,9 @@ _SURE_SCORE = 3.0  # e^3 to one, about the odds against damage in a text that lo
 _SURE_MEAN = -0.5
 
 
-@dataclass(frozen=True)
-class _Reading:
-    start: int
-    end: int
-    text: str
+class _Reading(NamedTuple):
+    before: str
+    after: str
     score: float
     is_sure: bool
 
@@ -189,13 +202,12 @@ def _big5_from_latin(text: str) -> str:
 
 def _chinese_from_latin(text: str, encoding: str, other: str) -> str:
     readings = [
-        reading
-        for reading in _readings(text, encoding)
-        if reading.score > 0 and reading.score > _score_as(text, reading, other)
+        (start, reading)
+        for start, reading in _readings(text, encoding)
+        if reading.score > 0 and reading.score > _score_as(other, reading.before)
     ]
-    if any(reading.is_sure for reading in readings):
-        readings = [reading for reading in readings if reading.is_sure or reading.score > 0]
-        return _replaced(text, [(reading.start, reading.end, reading.text) for reading in readings])
+    if any(reading.is_sure for _, reading in readings):
+        return _replaced(text, [(start, start + len(read.before), read.after) for start, read in readings])
     return _with_signs(text, encoding)
 
 
@@ -214,35 +226,42 @@ def _is_western_sign(char: str) -> bool:
     return "\xa0" <= char < "\u0250" or "\u2010" <= char <= "\u2122" or "\U0001f000" <= char < "\U0001fc00"
 
 
-def _readings(text: str, encoding: str) -> Iterator[_Reading]:
+def _readings(text: str, encoding: str) -> Iterator[tuple[int, _Reading]]:
     """The stretches of `text` that decode; where one does not as a whole, those of its words that do."""
     for stretch in _STRETCH.finditer(text):
         if not _PAIRS[encoding].search(stretch[0]):
             continue
-        decoded = _decoded(_bytes(stretch[0]), encoding)
-        if decoded is not None:
-            yield _reading(stretch[0], decoded, stretch.start())
+        if whole := _reading(stretch[0], encoding):
+            yield stretch.start(), whole
             continue
         for word in _WORD.finditer(text, stretch.start(), stretch.end()):
-            decoded = _decoded(_bytes(word[0]), encoding) if _PAIRS[encoding].search(word[0]) else None
-            if decoded is not None:
-                yield _reading(word[0], decoded, word.start())
+            if _PAIRS[encoding].search(word[0]) and (read := _reading(word[0], encoding)):
+                yield word.start(), read
 
 
-def _reading(before: str, after: str, start: int) -> _Reading:
-    foreign = [char for char in after if char > "\x7f"]
-    han = {char for char in foreign if "\u3400" <= char <= "\u9fff"}
+@lru_cache(maxsize=64)  # each of the two encodings is asked about what the other one reads
+def _reading(before: str, encoding: str) -> _Reading | None:
+    after = _decoded(_bytes(before), encoding)
+    if after is None:
+        return None
     chinese = everyday_score(after)
     score = chinese + 2 * len(_ODD_PAIR.findall(before)) - len(_ORDINARY.findall(before))
     score -= 2 * len(_OPENED.findall(before))
-    is_sure = len(han) >= 2 and score >= _SURE_SCORE and chinese >= _SURE_MEAN * len(foreign)
-    return _Reading(start, start + len(before), after, score, is_sure)
+    is_sure = score >= _SURE_SCORE and chinese >= _SURE_MEAN * _foreign_chars(after) and _has_two_han(after)
+    return _Reading(before, after, score, is_sure)
 
 
-def _score_as(text: str, reading: _Reading, encoding: str) -> float:
-    before = text[reading.start : reading.end]
-    decoded = _decoded(_bytes(before), encoding)
-    return -math.inf if decoded is None else _reading(before, decoded, 0).score
+def _foreign_chars(text: str) -> int:
+    return len(text) - len(text.encode("ascii", errors="ignore"))
+
+
+def _has_two_han(text: str) -> bool:
+    return sum("\u3400" <= char <= "\u9fff" for char in set(text)) >= 2
+
+
+def _score_as(encoding: str, before: str) -> float:
+    reading = _reading(before, encoding)
+    return -math.inf if reading is None else reading.score
 
 
 # --- UTF-8 or Big5 read as GBK ------------------------------------------------------------------------------------
@@ -326,7 +345,7 @@ _NOT_GBK = re.compile("[€\ufffd]")
 
 def _gbk_bytes(text: str) -> bytes:
     """As GB18030, but Windows reads a lone byte 0x80 as €, and U+FFFD was a byte that no encoding has."""
-    if not _NOT_GBK.search(text):
+    if "€" not in text and "\ufffd" not in text:
         return text.encode("gb18030", errors="replace")
     parts = (part.encode("gb18030", errors="replace") for part in _NOT_GBK.split(text))
     signs = (b"\x80" if sign == "€" else b"\xff" for sign in [*_NOT_GBK.findall(text), ""])
@@ -334,6 +353,8 @@ def _gbk_bytes(text: str) -> bytes:
 
 
 def _big5_from_gbk(text: str) -> str:
+    if not _big5_trace().search(text):  # which ends where a line does
+        return text
     lines = [_big5_from_gbk_line(line) if not line.isascii() else line for line in text.split("\n")]
     return "\n".join(lines)
 
@@ -448,8 +469,14 @@ def _bytes(text: str) -> bytes:
         pass
     try:
         return codecs.charmap_encode(text, "strict", _TO_WINDOWS)[0]
-    except UnicodeEncodeError:
-        return text.translate(_WINDOWS).encode("latin-1")
+    except UnicodeEncodeError as err:
+        if text[err.start] > "\xff":
+            raise
+    parts = enumerate(_C1_RUN.split(text))  # every other one is of characters that only Latin-1 has
+    return b"".join(
+        part.encode("latin-1") if place % 2 else codecs.charmap_encode(part, "strict", _TO_WINDOWS)[0]
+        for place, part in parts
+    )
 
 
 def _decoded(data: bytes, encoding: str) -> str | None:
@@ -474,6 +501,7 @@ def _rare() -> re.Pattern[str]:
     return re.compile(f"[{beyond_level_1()}\u3040-\u30ff\ue000-\uf8ff\ufffd]")
 
 
+@lru_cache(maxsize=1)  # two rules ask about the same text
 def _is_rare(text: str) -> bool:
     found = _rare().search(text)
     return found is not None and _rare().search(text, found.end()) is not None
@@ -495,7 +523,7 @@ class _Damage:
 # In this order.
 _DAMAGES = [
     _Damage("utf16_as_bytes", _shows("\0"), _from_utf16),
-    _Damage("utf8_as_latin1", _shows(f"[\xc2-\xf4]{_REST}"), _utf8_from_latin),
+    _Damage("utf8_as_latin1", _shows(_UTF8_ALONE), _utf8_from_latin),
     _Damage("gbk_as_latin1", _shows(f"{_PAIRS['gb18030'].pattern}|{_SIGN_START}"), _gbk_from_latin),
     _Damage(
         "big5_as_latin1",
