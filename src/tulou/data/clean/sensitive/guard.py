@@ -28,6 +28,7 @@ from tulou.data.kernels.survey import ALL_TRAITS, Trait
 
 CUSTOM = "custom"  # the kind of a listed word that names none
 
+_REPLACED = frozenset({"mask", "tokenize"})
 _ROUNDS = 8  # looks at a text that changed; each sees what the last one uncovered
 _LONG, _NON_ASCII, _ANY = frozenset({"LONG_NUMBER"}), frozenset({"NON_ASCII"}), frozenset({ALWAYS})
 _BUILT_IN = (
@@ -107,11 +108,7 @@ class Guard:
         rules: set[str] = set()
         recognisers = self._worth_trying(self._acting, traits)
         for _ in range(_ROUNDS):
-            found = [
-                finding
-                for finding in self._scan(text, recognisers)
-                if self._action(finding.kind) in ("mask", "tokenize")
-            ]
+            found = [each for each in self._scan(text, recognisers) if self._action(each.kind) in _REPLACED]
             if not found:
                 break
             text = _replaced(text, found, self._stand_in)

@@ -7,7 +7,7 @@ places in the narrow text back to the text as written. Most texts have neither a
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 _ZERO_WIDTH = "\xad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufe00-\ufe0f\ufeff"
 _INVISIBLE = re.compile(f"[{_ZERO_WIDTH}]")
@@ -23,11 +23,12 @@ _FOLD = (
     | dict.fromkeys(_DASHES, "-")
     | dict.fromkeys(_SPACES, " ")
 )
-_WIDE = re.compile(f"[{_DASHES}{_SPACES}０-９＠-Ｚａ-ｚ＋．＿％＃]")
+_WIDE_SIGNS = f"{_DASHES}{_SPACES}０-９＠-Ｚａ-ｚ＋．＿％＃"
+_WIDE = re.compile(f"[{_WIDE_SIGNS}]")
+_NOT_NARROW = re.compile(f"[{_WIDE_SIGNS}{_ZERO_WIDTH}]")
 
 
-@dataclass(frozen=True)
-class Narrow:
+class Narrow(NamedTuple):
     text: str
     places: list[int] | None  # of each character in the text as written, and its end; None: the same
 
@@ -38,7 +39,7 @@ class Narrow:
 
 
 def narrow(text: str) -> Narrow:
-    if text.isascii():
+    if text.isascii() or not _NOT_NARROW.search(text):
         return Narrow(text, None)
     folded = _WIDE.sub(lambda char: _FOLD[char[0]], text)  # few characters of a text are wide
     if not _INVISIBLE.search(folded):

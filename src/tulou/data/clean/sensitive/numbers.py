@@ -24,8 +24,10 @@ _ID_CARD = re.compile(
 )
 _SHORTEST_CARD, _LONGEST_CARD, _MOST_GROUPS = 12, 19, 5
 _IBAN_HEAD = re.compile(r"[A-Z]{2}[0-9]{2} ?[A-Z]{4} ?$", re.IGNORECASE)  # GB22 FABN; its digits are no card's
+_LONGEST_HEAD, _LONGEST_TAIL = 3, 9  # of letters and digits before and behind the digits that lead to a passport
 _PASSPORT = re.compile(rf"{_LEFT}(?:[EGDSPHKCWM][ -]?[0-9]{{8}}|E[A-HJ-NP-Z][ -]?[0-9]{{7}}){_RIGHT}", re.IGNORECASE)
 _PASSPORT_ABROAD = re.compile(rf"{_LEFT}(?=[A-Z0-9]{{0,4}}[0-9]{{5}})[A-Z0-9]{{7,9}}{_RIGHT}")
+_LETTER = re.compile("[A-Za-z]")
 _SIGN = "[0-9A-HJ-NPQRTUWXY]"  # GB 32100
 _SOCIAL_CREDIT = re.compile(
     rf"{_LEFT}[1-9ANY][1-9A][ -]?[0-9]{{2}}[ -]?[0-9]{{4}}"
@@ -138,6 +140,8 @@ def _issuer(digits: str) -> str | None:
 
 
 def find_passports(text: str, run: Run) -> Iterator[Finding]:
+    if not cues.names_passport(text, run.start - _LONGEST_HEAD, run.end + _LONGEST_TAIL):
+        return
     for start, end in run.groups:
         if end - start < 5:
             continue
@@ -174,9 +178,10 @@ def find_ssns(text: str, run: Run) -> Iterator[Finding]:
 
 def _matched(pattern: re.Pattern[str], text: str, start: int) -> re.Match[str] | None:
     """What `pattern` matches at the digits from `start`, or from up to three letters and signs before them."""
-    for first in range(max(0, start - 3), start):
-        if text[first].isascii() and text[first].isalpha() and (match := pattern.match(text, first)):
-            return match
+    if _LETTER.search(text, max(0, start - 3), start):
+        for first in range(max(0, start - 3), start):
+            if text[first].isascii() and text[first].isalpha() and (match := pattern.match(text, first)):
+                return match
     return pattern.match(text, start)
 
 

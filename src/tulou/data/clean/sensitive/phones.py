@@ -33,6 +33,7 @@ _PHONE = re.compile(
     r"|(?P<american>(?:1[ .-])?(?:[(（][2-9][0-8][0-9][)）][ .-]?|[2-9][0-8][0-9][ .-])[2-9][0-9]{2}[.-][0-9]{4})"
     rf"){_RIGHT}"
 )
+_OPENING = re.compile("[+(（]")
 _CUED = re.compile(
     rf"{_LEFT}(?:0[1-9](?:[ .-][0-9]{{2}}){{4}}|[(（]?[0-9]{{3,5}}[)）]?(?:[ .-][0-9]{{3,6}}){{1,2}}"
     rf"|[0-9]{{7,12}}){_RIGHT}"
@@ -76,9 +77,10 @@ def find_phones(text: str, run: Run) -> Iterator[Finding]:
 
 def _match(text: str, start: int) -> re.Match[str] | None:
     """The phone whose digits begin at `start`, with the plus or bracket before them: (+86) 138…"""
-    for first in range(max(0, start - 3), start):
-        if text[first] in "+(（" and (match := _PHONE.match(text, first)):
-            return match
+    if _OPENING.search(text, max(0, start - 3), start):
+        for first in range(max(0, start - 3), start):
+            if text[first] in "+(（" and (match := _PHONE.match(text, first)):
+                return match
     return _PHONE.match(text, start)
 
 

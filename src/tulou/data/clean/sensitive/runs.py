@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-_RUN = re.compile(r"[0-9](?:[ .()（）-]{0,3}[0-9]){6,}")
+_RUN = re.compile(r"[0-9](?=[0-9 .()（）-]{6})(?:[ .()（）-]{0,3}+[0-9]){6,}+")  # after few digits no more is tried
 _GROUP = re.compile("[0-9]+")
 _SEPARATORS = dict.fromkeys(map(ord, " .()（）-"))
 
