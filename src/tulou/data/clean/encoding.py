@@ -82,7 +82,7 @@ def _from_utf16(text: str) -> str:
 
 def _decoded_utf16(data: bytes, encoding: str) -> str | None:
     whole = (_decoded(data, encoding) or "").removeprefix("\ufeff")
-    return whole if whole and all(map(is_writing, whole)) else None
+    return whole if whole and _is_all_writing(whole) else None
 
 
 # --- UTF-8 read as Latin-1 or Windows-1252 ------------------------------------------------------------------------
@@ -201,11 +201,9 @@ def _big5_from_latin(text: str) -> str:
 
 
 def _chinese_from_latin(text: str, encoding: str, other: str) -> str:
-    readings = [
-        (start, reading)
-        for start, reading in _readings(text, encoding)
-        if reading.score > 0 and reading.score > _score_as(other, reading.before)
-    ]
+    readings = [(start, reading) for start, reading in _readings(text, encoding) if reading.score > 0]
+    if any(reading.is_sure for _, reading in readings):
+        readings = [(start, read) for start, read in readings if read.score > _score_as(other, read.before)]
     if any(reading.is_sure for _, reading in readings):
         return _replaced(text, [(start, start + len(read.before), read.after) for start, read in readings])
     return _with_signs(text, encoding)
@@ -375,10 +373,9 @@ def _big5_from_gbk_stretch(stretch: str, *, is_whole: bool) -> str | None:
     decoded = _decoded(stretch.encode("gb18030", errors="replace"), "big5hkscs")
     if decoded is None or not _is_rare(stretch):
         return None
-    foreign = sum(char > "\x7f" for char in stretch)
-    if 2 * len(_KANA.findall(stretch)) > foreign or not all(
-        map(is_writing, decoded)
-    ):  # hiragana is where 人 and 大 are
+    foreign = _foreign_chars(stretch)
+    is_kana = 2 * len(_KANA.findall(stretch)) > foreign  # hiragana is where 人 and 大 are
+    if is_kana or not _is_all_writing(decoded):
         return None
     score = everyday_score(decoded)
     wanted = max(_MIN_GAIN, foreign) if is_whole else 2 * max(_MIN_GAIN, foreign)  # the best of many stretches
@@ -484,6 +481,10 @@ def _decoded(data: bytes, encoding: str) -> str | None:
         return data.decode(encoding)
     except UnicodeError:
         return None
+
+
+def _is_all_writing(text: str) -> bool:
+    return text.isprintable() or all(map(is_writing, text))
 
 
 def _replaced(text: str, places: list[tuple[int, int, str]]) -> str:
