@@ -281,7 +281,8 @@ def _cuts(decision: Decision) -> tuple[_Cut | None, _Cut | None]:
         return None, None
     if after is None or decision.action == "dropped":  # `after` is a remark, then
         return _cut(before, 0), None
-    start = first_difference(before, after, _CONTEXT_CHARS)
+    is_short = len(before) <= _DECISION_CHARS >= len(after)  # then both are shown whole
+    start = 0 if is_short else first_difference(before, after, _CONTEXT_CHARS)
     return _cut(before, start), _cut(after, start)
 
 

@@ -166,12 +166,15 @@ class Tally:
     def write_decisions(self, writer: pq.ParquetWriter | pa.RecordBatchFileWriter, redact: Redaction) -> None:
         started = time.perf_counter()
         batch = decision_batch(self.waiting, redact)
+        new: dict[tuple[str, str, str], list[int]] = {}
         for place, decision in enumerate(self.waiting):
-            rule = f"{decision.step}.{decision.rule}"
-            counts: Counter[str] = getattr(self, decision.action)
-            counts[rule] += 1
-            if counts[rule] <= EXAMPLES_PER_RULE:
-                self.examples.append(_example(batch.slice(place, 1).to_pylist()[0]))
+            new.setdefault((decision.action, decision.step, decision.rule), []).append(place)
+        shown: list[int] = []
+        for (action, step, rule), places in new.items():
+            counts: Counter[str] = getattr(self, action)
+            shown += places[: max(0, EXAMPLES_PER_RULE - counts[f"{step}.{rule}"])]
+            counts[f"{step}.{rule}"] += len(places)
+        self.examples += map(_example, batch.take(pa.array(sorted(shown), pa.int64())).to_pylist())
         self.waiting = []
         if batch.num_rows:
             writer.write_batch(batch)
