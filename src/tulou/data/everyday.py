@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import unicodedata
 from functools import cache, lru_cache
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -118,8 +119,10 @@ def level_1() -> frozenset[str]:
 @cache
 def beyond_level_1() -> str:
     """Every other Han character, as the inside of a regular expression's brackets."""
-    han = (chr(code) for code in range(0x4E00, 0xA000))
-    return "".join(char for char in han if char not in level_1()) + "\u3400-\u4dbf\uf900-\ufaff\U00020000-\U0003ffff"
+    bounds = [0x4DFF, *sorted(map(ord, level_1())), 0xA000]
+    between = [(chr(one + 1), chr(next_one - 1)) for one, next_one in pairwise(bounds) if next_one - one > 1]
+    ranges = "".join(first if first == last else f"{first}-{last}" for first, last in between)
+    return ranges + "\u3400-\u4dbf\uf900-\ufaff\U00020000-\U0003ffff"
 
 
 @cache

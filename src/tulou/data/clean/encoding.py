@@ -433,10 +433,15 @@ class _Big5Gain(dict[str, float]):
 
 @cache
 def _big5_trace() -> re.Pattern[str]:
-    """What any stretch that is worth undoing has: three characters near each other that gain much. Takes some 50 ms."""
-    gains = _big5_gain()
+    """What any stretch that is worth undoing has: three characters near each other that gain much. Takes some 20 ms."""
     codes = [*range(0x3000, 0x3400), *range(0x4E00, 0xA000), *range(0xE000, 0xE800), *range(0xFE30, 0xFE50)]
-    much = "".join(re.escape(char) for char in map(chr, [*range(0x80, 0x500), *codes]) if gains[char] >= _MUCH)
+    chars = [*map(chr, [*range(0x80, 0x500), *codes])]
+    data = "\n".join(chars).encode("gb18030", errors="replace")
+    decoded = data.decode("big5hkscs", errors="replace").split("\n")  # no character of two bytes has a line end
+    gains = _big5_gain()
+    for char, other in zip(chars, decoded, strict=True):
+        gains[char] = -math.inf if "\ufffd" in other else everyday_score(other) - everyday_score(char)
+    much = "".join(re.escape(char) for char in chars if gains[char] >= _MUCH)
     return re.compile(f"[{much}](?:.{{0,4}}[{much}]){{2}}")
 
 
