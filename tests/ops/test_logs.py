@@ -1,12 +1,27 @@
 import json
 import logging
 import threading
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+
+import pytest
 
 from tulou.ops.logs import follow, log_to_file, tail
 
 
+@pytest.fixture
+def borrowed_loggers() -> Iterator[None]:
+    """What `log_to_file` sets is set back: tests that run later in this process read the log, too."""
+    loggers = [logging.getLogger(name) for name in ("tulou", "uvicorn.error")]
+    before = [(logger.level, logger.propagate, list(logger.handlers)) for logger in loggers]
+    yield
+    for logger, (level, propagate, handlers) in zip(loggers, before, strict=True):
+        logger.setLevel(level)
+        logger.propagate, logger.handlers = propagate, handlers
+
+
+@pytest.mark.usefixtures("borrowed_loggers")
 def test_records_are_ecs_json_and_come_back_in_order(tmp_path: Path) -> None:
     log = log_to_file(tmp_path, "gateway")
     log.info("started", extra={"url.port": 8000})
@@ -18,7 +33,6 @@ def test_records_are_ecs_json_and_come_back_in_order(tmp_path: Path) -> None:
     assert records[0]["log.level"] == "info"
     assert records[0]["service"]["name"] == "gateway"
     assert "ecs.version" in json.dumps(records[0])
-    logging.getLogger("tulou").handlers.clear()
 
 
 def test_a_line_that_is_no_json_is_shown_as_it_is(tmp_path: Path) -> None:
