@@ -42,9 +42,12 @@ def quiet() -> Iterator[None]:
 
     console = rich.get_console()  # the one that NNCF draws on
     was_quiet, console.quiet = console.quiet, True
+    root = logging.getLogger()
+    level = root.level  # which OpenVINO sets to ERROR, and leaves there where a conversion fails
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
         console.quiet = was_quiet
+        root.setLevel(level)
