@@ -70,7 +70,7 @@ class Cleaned:
 def bench_clean(
     rows: int,
     workdir: Path,
-    peers: bool = False,
+    peers: Collection[str] = (),
     progress: Progress | None = None,
     *,
     seed: int = 0,
@@ -116,7 +116,8 @@ def bench_clean(
         }
     figures["peers"] = {
         peer.name: _measure(peer, corpus, workdir / peer.name, truth, raw, progress)
-        for peer in (PEERS if peers else ())
+        for peer in PEERS
+        if peer.name in peers
     }
     for peer in figures["peers"].values():
         peer["ratio"] = round(figures["tulou"]["documents_per_s"] / peer["documents_per_s"], 1)

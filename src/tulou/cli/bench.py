@@ -31,6 +31,9 @@ def clean(
         int | None, typer.Option(min=100, help="Documents.", show_default="20,000; with --memory 5,000,000")
     ] = None,
     peers: Annotated[bool, typer.Option("--peers", help="Also run Data-Juicer and datatrove.")] = False,
+    peer: Annotated[
+        list[str] | None, typer.Option(help="Also run this one of them alone.", show_default="none")
+    ] = None,
     spelling: Annotated[bool, typer.Option("--spelling", help="Also correct spelling.")] = False,
     memory: Annotated[bool, typer.Option("--memory", help="Short documents by the million: how much memory?")] = False,
     kill: Annotated[
@@ -53,11 +56,16 @@ def clean(
         show: Callable[[Mapping[str, Any]], None] = _show_memory
     else:
         from tulou.bench.clean import bench_clean
+        from tulou.bench.peers import PEERS
 
+        known = [each.name for each in PEERS]
+        if unknown := set(peer or ()) - set(known):
+            raise typer.BadParameter(f"--peer {unknown.pop()}: there are {' and '.join(known)}")
+        chosen = known if peers else peer or []
         figures = measured(
             keep,
             as_json,
-            lambda folder, progress: bench_clean(rows or _ROWS, folder, peers, progress, seed=seed, spelling=spelling),
+            lambda folder, progress: bench_clean(rows or _ROWS, folder, chosen, progress, seed=seed, spelling=spelling),
         )
         show = _show_clean
     if as_json:
