@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tulou.model.libraries import load_openvino, quiet
+from tulou.core.extras import load_openvino
+from tulou.model.libraries import load_nncf, quiet
 
 
 class Failing(nn.Module):
@@ -19,3 +20,15 @@ def test_a_conversion_that_fails_leaves_warnings_on() -> None:
     with pytest.raises(RuntimeError, match="no graph"), quiet():
         load_openvino().convert_model(Failing(), example_input=torch.ones(2))
     assert logging.getLogger().level == before
+
+
+def test_quieting_nncf_quiets_nobody_who_listens_to_it(caplog: pytest.LogCaptureFixture) -> None:
+    nncf = logging.getLogger("nncf")
+    nncf.addHandler(caplog.handler)
+    try:
+        load_nncf()
+    finally:
+        nncf.removeHandler(caplog.handler)
+    logging.getLogger("tulou.model").warning("seen")
+    assert "seen" in caplog.text
+    assert not nncf.isEnabledFor(logging.WARNING)

@@ -31,7 +31,7 @@ def load_transformers() -> ModuleType:
 def load_nncf() -> ModuleType:
     load_openvino()  # blocks the telemetry that NNCF would start too
     nncf = load_extra("nncf", "train", "compressing models to INT8")
-    nncf.set_log_level(logging.ERROR)
+    logging.getLogger("nncf").setLevel(logging.ERROR)  # its own way sets the level of whatever else listens there
     return nncf
 
 
