@@ -41,6 +41,7 @@ from tulou.model.budget import (
 
 PLAN = "plan.json"
 LOOK_EVERY_S = 0.1
+TOLD_BYTES = PROCESS_BYTES * 3 // 2  # below that a prediction is mostly of the process itself
 MEASURED = ("name", "fingerprint", "seconds", "peak_rss_bytes", "before_rss_bytes")
 TRAINING = ("train", "pretrain", "finetune")
 
@@ -101,7 +102,7 @@ def beside(done: Mapping[str, Any], plan: Mapping[str, Any]) -> dict[str, Any]:
         "deviation": done["seconds"] / predicted - 1 if predicted else None,
         "predicted_bytes": predicted_bytes,
         "own_bytes": own,
-        "memory_deviation": own / predicted_bytes - 1 if predicted_bytes else None,
+        "memory_deviation": own / predicted_bytes - 1 if predicted_bytes and predicted_bytes > TOLD_BYTES else None,
         "peak_rss_bytes": done["peak_rss_bytes"],
     }
 

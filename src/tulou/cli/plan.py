@@ -90,6 +90,7 @@ def show_beside(rows: Sequence[Mapping[str, Any]]) -> None:
     shown = table(
         "stage", ">predicted", ">took", ">off", ">memory predicted", ">held", ">off", title="\nPlan and truth"
     )
+    shown.columns[0].no_wrap = True
     for row in rows:
         shown.add_row(
             row["stage"],
