@@ -19,7 +19,7 @@ from tulou.core.progress import Progress, Silent
 ROWS = 5_000_000
 MEAN_BYTES = 400
 
-_MIDDLE = 0.3  # of the clean stage
+_MIDDLE = 0.3  # of the clean stage; before its half, since a second run may be faster than the first
 _BATCH_ROWS = 20_000
 
 

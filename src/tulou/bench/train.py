@@ -53,9 +53,6 @@ PASSAGES = 4000  # enough words for a vocabulary of the default size
 PRECISIONS = ("fp32", "int8")
 
 OURS = "tulou"
-Kind = Literal["short", "long"]  # of pretraining: a minute, or long enough for the larger batch and for compiling
-SHORT: Kind = "short"
-LONG: Kind = "long"
 COMMON_WORDS = (
     "my card was not there when i did pay for it and now the money is gone can you please tell me how to get a new one "
     "why does this take so long where do we see what happened last week with our order from your shop on the web"
@@ -83,11 +80,14 @@ def bench_train(
     """
     progress = progress or Silent()
     started = time.perf_counter()
+    from tulou.model.pretrain import LONG_BATCH, SHORT_BATCH
+
     accuracy = None
     classify = ModelSettings(task="classify", source="data", base=base, epochs=epochs, batch_size=batch_size)
     finetune = _finetune(data, workdir / "finetune", classify, steps, progress)
-    pretrain = _pretrain(size or PretrainSettings(), workdir / "pretrain", steps, progress, LONG)
-    pretrain_short = _pretrain(size or PretrainSettings(), workdir / "pretrain_short", steps, progress, SHORT)
+    size, folder = size or PretrainSettings(), workdir / "pretrain"
+    pretrain = _pretrain(size, folder, steps, progress, LONG_BATCH, compiles=True)
+    pretrain_short = _pretrain(size, folder, steps, progress, SHORT_BATCH)
     if data and seeds:
         accuracy = accuracy_by_seed(data, workdir / "accuracy", classify, seeds, progress)
     return {
@@ -189,24 +189,27 @@ def _made_up(number: int, rng: random.Random) -> Row:
 # Pretraining.
 
 
-def _pretrain(size: PretrainSettings, workdir: Path, steps: int, progress: Progress, kind: Kind) -> Row:
+def _pretrain(
+    size: PretrainSettings, workdir: Path, steps: int, progress: Progress, batch: int, *, compiles: bool = False
+) -> Row:
+    """Paces with `batch` rows a step. A second call in `workdir` finds tokenizer and corpus there."""
     load_torch()
     from tulou.model.corpus import MIN_ROWS_TO_HOLD_OUT
-    from tulou.model.pretrain import LONG_BATCH, SCRATCH_SPEED, SHORT_BATCH, learn, prepare
+    from tulou.model.pretrain import SCRATCH_SPEED, learn, prepare
     from tulou.model.training import adamw
 
-    length, batch = size.row_tokens, LONG_BATCH if kind == LONG else SHORT_BATCH
+    length = size.row_tokens
     size = size.model_copy(update={"tokens": (WARM_UP + steps) * batch * length})
     settings = ModelSettings(task="chat", base="scratch", batch_size=batch, pretrain=size)
-    texts = [text for batch, _ in Passages(PASSAGES).batches() for text in batch.column("text").to_pylist()]
+    texts = [text for made, _ in Passages(PASSAGES).batches() for text in made.column("text").to_pylist()]
     material = prepare(lambda: iter(texts), workdir, settings, progress)
     # Cut too short to hold rows out, so that no validation comes between the steps.
     corpus = replace(material.corpus, tokens=min(material.corpus.tokens, (MIN_ROWS_TO_HOLD_OUT - 1) * length))
     material, trained = replace(material, corpus=corpus), workdir / "trained"
     facts: dict[str, Any] = {}
 
-    def ours(compiled: Literal["always", "never"]) -> Callable[[int], float]:
-        chosen = settings.model_copy(update={"pretrain": size.model_copy(update={"compile": compiled})})
+    def ours(compiling: Literal["always", "never"]) -> Callable[[int], float]:
+        chosen = settings.model_copy(update={"pretrain": size.model_copy(update={"compile": compiling})})
 
         def run(_turn: int) -> float:
             points: list[Point] = []
@@ -222,7 +225,7 @@ def _pretrain(size: PretrainSettings, workdir: Path, steps: int, progress: Progr
         )
 
     loops = {
-        **({f"{OURS}, {_precision()}, compiled": ours("always")} if kind == LONG else {}),
+        **({f"{OURS}, {_precision()}, compiled": ours("always")} if compiles else {}),
         f"{OURS}, {_precision()}": ours("never"),
         f"plain loop, {_precision()}, the same optimizers": plain(_torch_muon),
         f"plain loop, {_precision()}, AdamW alone": plain(adamw),

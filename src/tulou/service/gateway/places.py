@@ -34,8 +34,6 @@ class Places:
         if shedder.enter():
             return shedder.leave
         ticket = shedder.arrive(priority)
-        if ticket.state == "admitted":
-            return shedder.leave
         if ticket.state == "refused":
             raise self._refusal(model, shedder)
         return self._waited(model, shedder, ticket)
