@@ -29,6 +29,7 @@ from tulou.apps.overview import (
     Scaling,
     SourceCleaning,
     StageRun,
+    Training,
 )
 from tulou.apps.ports import Account
 from tulou.apps.routes import Applications
@@ -133,6 +134,32 @@ class FakeOverview:
         return [
             StageRun(name, title, "done", spent, mb * 1_000_000, at + i, is_cached=name.startswith("collect"))
             for i, (name, title, spent, mb) in enumerate(stages)
+        ]
+
+    def trainings(self) -> list[Training]:
+        if self.is_new:
+            return []
+        learnt = [
+            {
+                "step": step,
+                "progress": step / 100,
+                "loss": 5 * 0.97**step,
+                "tokens_s": 9000.0 + step,
+                "memory_bytes": 1.4e9,
+            }
+            | {"seconds": 1.7 * step}
+            | ({"validation": 5 * 0.975**step, "validation_loss": 5 * 0.975**step} if step % 20 == 0 else {})
+            for step in range(1, 101)
+        ]
+        judged = [
+            {"step": step, "progress": step / 100, "loss": 2 * 0.96**step, "validation_accuracy": step / 41}
+            for step in range(10, 41, 10)
+        ]
+        at = self.now - 7200
+        return [
+            Training("assistant", "pretrain.assistant", "Pretrain", "finished", at, at + 170, tuple(learnt)),
+            Training("intents", "train.intents", "Train", "running", self.now - 60, self.now, tuple(judged)),
+            Training("intents", "prefer.intents", "Prefer", "silent", self.now - 3600, self.now - 3600),
         ]
 
     def cleaning(self) -> list[SourceCleaning]:

@@ -65,7 +65,7 @@ def test_a_customer_and_an_admin_find_their_way(url: str, size: tuple[int, int])
         page.fill("#key", ADMIN_KEY)
         page.keyboard.press("Enter")
         page.wait_for_selector(".tiles")
-        for view in ("data", "models", "service", "usage", "conversations", "overview"):
+        for view in ("data", "training", "models", "service", "usage", "conversations", "overview"):
             page.goto(f"/#{view}")
             page.wait_for_selector(f"a[href='/#{view}'][aria-current]", state="attached")
             page.wait_for_selector("main .panel")

@@ -20,7 +20,7 @@ from tulou.core.state import usage_by_day
 from tulou.core.types import Hit
 
 ADMIN = [
-    *("overview", "runs", "cleaning", "models", "replicas", "scalings", "live", "conversations", "usage"),
+    *("overview", "runs", "trainings", "cleaning", "models", "replicas", "scalings", "live", "conversations", "usage"),
     "usage.csv",
 ]
 

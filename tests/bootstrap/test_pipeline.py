@@ -81,7 +81,7 @@ def test_a_password_in_the_store_url_is_kept_nowhere(project: Project, tmp_path:
     store = stage(project, "store")
     made = tmp_path / "made"
     made.mkdir()
-    context = StageContext(made, made, {f"clean.{name}": made for name in ("notes", "tickets")}, "f", Silent())
+    context = StageContext(made, made, {f"clean.{name}": made for name in ("notes", "tickets")}, "f", Silent(), "store")
     summary: dict[str, Any] = {}
     try:
         summary = store.run(context)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tulou.model.curves import Curve, curve
+from tulou.model.curves import Curve, Trainings, curve
 from tulou.model.registry import Registry
 
 
@@ -52,3 +52,35 @@ def test_a_server_that_fails_costs_points_and_not_the_training() -> None:
     for step in range(10):
         report({"step": step, "loss": 1.0})
     assert (report.lost, down.calls) == (10, 3)
+
+
+def test_the_newest_training_of_each_stage_is_read_back_point_by_point(client: Any) -> None:
+    for fingerprint, loss in (("old", 9.0), ("new", 1.0)):
+        with curve(client, "shop.assistant", fingerprint, {"stage": "pretrain.assistant"}) as report:
+            report({"step": 1, "progress": 0.5, "loss": loss})
+            report({"step": 2, "progress": 1.0, "loss": loss / 2, "validation": 3.0})
+    with pytest.raises(KeyboardInterrupt), curve(client, "shop.assistant", "f", {"stage": "finetune.assistant"}):
+        raise KeyboardInterrupt
+    pretrained, finetuned = Trainings(client).latest("assistant", "shop.assistant")
+    assert (pretrained.model, pretrained.stage, pretrained.state) == ("assistant", "pretrain.assistant", "finished")
+    assert pretrained.points == (
+        {"step": 1, "progress": 0.5, "loss": 1.0},
+        {"step": 2, "progress": 1.0, "loss": 0.5, "validation": 3.0},
+    )
+    assert (finetuned.stage, finetuned.state, finetuned.points) == ("finetune.assistant", "failed", ())
+    assert Trainings(client).latest("intents", "shop.intents") == []
+
+
+def test_a_training_that_runs_is_read_anew_and_one_that_tells_nothing_is_called_silent(client: Any) -> None:
+    now = [0.0]
+    trainings = Trainings(client, clock=lambda: now[0])
+    with curve(client, "intents", "f1", {"stage": "train.intents"}) as report:
+        report({"step": 1, "seconds": 200.0})
+        (training,) = trainings.latest("intents", "intents")
+        now[0] = training.told_at + 900
+        assert trainings.latest("intents", "intents")[0].state == "running", "its points are 200 s apart"
+        report({"step": 2, "seconds": 201.0})
+        now[0] = training.told_at + 1900
+        (training,) = trainings.latest("intents", "intents")
+        assert (training.state, len(training.points)) == ("silent", 2)
+    assert trainings.latest("intents", "intents")[0].state == "finished"

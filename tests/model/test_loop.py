@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -203,8 +204,19 @@ def test_points_tell_loss_speed_rate_and_memory(tmp_path: Path) -> None:
     told: list[Mapping[str, float]] = []
     outcome = run(tmp_path, report=told.append, validate=lambda _: Validation(0.5, 0.5), validate_every=20)
     assert told == outcome.course.points == outcome.summary()["history"]
-    assert {"step", "loss", "lr", "tokens_s", "rows_s", "memory_bytes", "seconds", "validation"} == told[-1].keys()
+    shown = {"step", "progress", "loss", "lr", "tokens_s", "rows_s", "memory_bytes", "seconds", "validation"}
+    assert shown == told[-1].keys()
+    assert told[-1]["progress"] == 1.0
     assert told[-1]["memory_bytes"] > 50e6
+
+
+def test_the_pace_of_a_point_is_of_learning_and_not_of_validating(tmp_path: Path) -> None:
+    def slow(_: Any) -> Validation:
+        time.sleep(0.3)
+        return Validation(0.5, 0.5)
+
+    *_, last = run(tmp_path, validate=slow, validate_every=20).course.points
+    assert last["tokens_s"] > 5 * 8 / 0.3, "eight tokens a step, and 0.3 s of validating"
 
 
 def test_progress_says_loss_speed_and_time_left(tmp_path: Path) -> None:

@@ -10,6 +10,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 StageState = Literal["done", "running", "failed", "waiting"]
+TrainingState = Literal[
+    "running", "silent", "finished", "failed"
+]  # silent: runs, it says, but has told nothing for long
 ReplicaState = Literal["starting", "ready", "unready", "draining", "restarting", "crash_loop", "stopped"]
 
 
@@ -36,6 +39,19 @@ class StageRun:
     is_cached: bool = False
     summary: dict[str, Any] = field(default_factory=dict)  # what the stage returned, scalars and small tables
     error: str = ""
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a model learns or has learnt in one stage."""
+
+    model: str
+    stage: str  # "pretrain.assistant"
+    title: str
+    state: TrainingState
+    started_at: float  # epoch seconds
+    told_at: float  # epoch seconds; of the last point
+    points: tuple[dict[str, float], ...] = ()  # step, progress, loss, tokens_s, memory_bytes, seconds, validation_...
 
 
 @dataclass(frozen=True)
@@ -169,6 +185,10 @@ class Overview(Protocol):
     def project(self) -> Project: ...
 
     def runs(self) -> list[StageRun]: ...
+
+    def trainings(self) -> list[Training]:
+        """The newest of each stage that trains, in the order in which they began."""
+        ...
 
     def cleaning(self) -> list[SourceCleaning]: ...
 

@@ -67,6 +67,7 @@ class Applications:
             ("GET", "/api/admin/me", self.me),
             ("GET", "/api/admin/overview", self.project),
             ("GET", "/api/admin/runs", self.window(lambda: self.overview.runs())),
+            ("GET", "/api/admin/trainings", self.window(lambda: self.overview.trainings())),
             ("GET", "/api/admin/cleaning", self.window(lambda: self.overview.cleaning())),
             ("GET", "/api/admin/models", self.window(lambda: self.overview.models())),
             ("GET", "/api/admin/models/{name}/card", self.card_page),

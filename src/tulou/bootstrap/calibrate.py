@@ -84,7 +84,7 @@ def try_stage(project: Path, stage: str, inputs: Mapping[str, Path], out: Path, 
     started = time.monotonic()
     parameters, is_finished, summary = 0, False, {}
     try:
-        summary = wanted.run(StageContext(made, scratch, inputs, "trial", watched))
+        summary = wanted.run(StageContext(made, scratch, inputs, "trial", watched, stage, is_trial=True))
         is_finished = True
     except Enough as enough:
         parameters = _parameters(enough)

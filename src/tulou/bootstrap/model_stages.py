@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -48,18 +49,23 @@ def _train(
     from tulou.model.curves import curve
     from tulou.model.distributed import open_launch
 
-    client = owner.registry.client
-    asked = {key: model.model_dump()[key] for key in ("task", "base", "method", "seed", "engine", "sharding")}
-    with curve(client, name, context.fingerprint, {"stage": work.__name__, **asked}) as report:
-        summary = open_launch(model)(
-            work,
-            out=context.out,
-            scratch=context.scratch,
-            settings=model,
-            progress=context.progress,
-            report=report,
-            **given,
-        )
+    learn = partial(
+        open_launch(model),
+        work,
+        out=context.out,
+        scratch=context.scratch,
+        settings=model,
+        progress=context.progress,
+        **given,
+    )
+    if context.is_trial:
+        return learn(report=None)
+    settings = model.model_dump(include={"task", "base", "method", "seed", "engine", "sharding"})
+    registry = owner.registry
+    with curve(
+        registry.client, registry.full_name(name), context.fingerprint, {"stage": context.name, **settings}
+    ) as report:
+        summary = learn(report=report)
     return {**summary, "mlflow_run": report.run_id, **({"mlflow_points_lost": report.lost} if report.lost else {})}
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from tulou import __version__
 from tulou.apps import overview as cards
@@ -15,6 +16,10 @@ from tulou.core.stage import StageResult
 from tulou.service.gateway.live import Live
 from tulou.service.gateway.switchboard import Switchboard
 from tulou.service.scaling import Scaling
+
+if TYPE_CHECKING:
+    from tulou.core.stage import Pipeline
+    from tulou.model.curves import Trainings
 
 POINT_S = 10.0  # width of one interval of the live picture
 
@@ -58,6 +63,24 @@ class ServiceOverview:
             )
             for stage in self._stages().values()
         ]
+
+    def trainings(self) -> list[cards.Training]:
+        registry = self._project.registry
+        titles = {stage.name: stage.title for stage in self._pipeline().stages}
+        found = [
+            cards.Training(
+                model=each.model,
+                stage=each.stage,
+                title=titles.get(each.stage, each.stage),
+                state=each.state,
+                started_at=each.started_at,
+                told_at=each.told_at,
+                points=each.points,
+            )
+            for name in self._project.settings.models
+            for each in self._trainings.latest(name, registry.full_name(name))
+        ]
+        return sorted(found, key=lambda each: each.started_at)
 
     def cleaning(self) -> list[cards.SourceCleaning]:
         stages = self._stages()
@@ -129,9 +152,18 @@ class ServiceOverview:
         )
 
     def _stages(self) -> dict[str, StageResult]:
+        return self._pipeline().latest()
+
+    def _pipeline(self) -> Pipeline:
         from tulou.bootstrap.pipeline import build_pipeline
 
-        return build_pipeline(self._project).latest()
+        return build_pipeline(self._project)
+
+    @cached_property
+    def _trainings(self) -> Trainings:
+        from tulou.model.curves import Trainings
+
+        return Trainings(self._project.registry.client)
 
     def _model(self, name: str) -> cards.ModelCard:
         settings = self._project.settings.models[name]

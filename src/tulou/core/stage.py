@@ -40,6 +40,8 @@ class StageContext:
     inputs: Mapping[str, Path]  # output folder of each upstream stage, by name
     fingerprint: str
     progress: Progress
+    name: str  # of the stage
+    is_trial: bool = False  # only measured, for a plan: nothing but its own folders may change
 
 
 @dataclass(frozen=True)
@@ -192,7 +194,7 @@ class Pipeline:
             out.mkdir(parents=True)
             scratch.mkdir(exist_ok=True)
             inputs = {name: done[name].path for name in stage.inputs}
-            summary = stage.run(StageContext(out, scratch, inputs, fingerprint, progress))
+            summary = stage.run(StageContext(out, scratch, inputs, fingerprint, progress, stage.name))
             manifest = {
                 "name": stage.name,
                 "title": stage.title,

@@ -29,8 +29,8 @@ from tulou.model.team import ALONE, Team, whole
 from tulou.model.training import WARM_UP, Optimizers, autocast, pick_device, warm_up_then_linear
 
 Point = dict[str, float]
-"""One point of the curves: step, loss (mean since the point before), lr, tokens_s, rows_s, memory_bytes, seconds; and,
-where the model was validated, `validation` with whatever else was measured then."""
+"""One point of the curves: step, progress (share of all steps), loss (mean since the point before), lr, tokens_s,
+rows_s, memory_bytes, seconds; and, where the model was validated, `validation` with what else was measured then."""
 
 Report = Callable[[Mapping[str, float]], None]
 """Told each point as it is made."""
@@ -173,6 +173,7 @@ class _Run:
         self._saved_at = time.monotonic()
         self._started = self._saved_at - self.course.seconds
         self._point_at, self._point_tokens = self.course.seconds, self.course.tokens
+        self._validating_s = 0.0  # since the last point
 
     def all_steps(self, bar: Bar) -> None:
         course, plan = self.course, self.plan
@@ -256,9 +257,11 @@ class _Run:
         """Validate, keep the weights if they are the best so far, and return what was measured."""
         assert self.validate is not None
         course = self.course
+        began = time.monotonic()
         self.learner.eval()
         found = self.validate(self.learner)
         self.wrapped.train()
+        self._validating_s += time.monotonic() - began
         best = course.best_score
         if best is None or found.score > best:
             course.best_score, course.stale = found.score, 0
@@ -273,8 +276,8 @@ class _Run:
     def _point(self, speed: float, measured: Mapping[str, float]) -> Point:
         course = self.course
         seconds = time.monotonic() - self._started
-        spent = max(seconds - self._point_at, 1e-9)
-        point: Point = {"step": course.step}
+        spent = max(seconds - self._point_at - self._validating_s, 1e-9)
+        point: Point = {"step": course.step, "progress": round(course.step / self.plan.steps, 4)}
         if course.loss_weight:
             point |= {
                 "loss": round(course.loss_sum / course.loss_weight, 5),
@@ -285,7 +288,7 @@ class _Run:
         point |= {"memory_bytes": memory_bytes(), "seconds": round(seconds, 2), **measured}
         course.points.append(point)
         course.loss_sum, course.loss_weight, course.rows = 0.0, 0.0, 0
-        self._point_at, self._point_tokens = seconds, course.tokens
+        self._point_at, self._point_tokens, self._validating_s = seconds, course.tokens, 0.0
         if self.report and self.team.is_first:
             self.report(point)
         return point

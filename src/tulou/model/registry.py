@@ -108,13 +108,13 @@ class Registry:
                 return known
         client = self.client
         if candidate.name not in self.names():
-            client.create_registered_model(self._prefix + candidate.name)
+            client.create_registered_model(self.full_name(candidate.name))
         final = self._keep(candidate)
         run = self._log_run(candidate)
         if self._is_server:
             client.log_artifacts(run, str(final), candidate.fingerprint)
         created = client.create_model_version(
-            self._prefix + candidate.name,
+            self.full_name(candidate.name),
             source=f"runs:/{run}/{candidate.fingerprint}" if self._is_server else str(final),
             run_id=run,
             tags={"fingerprint": candidate.fingerprint},
@@ -125,6 +125,10 @@ class Registry:
             self.challenge(candidate.name, int(created.version))
         return self.find(candidate.name, int(created.version))
 
+    def full_name(self, name: str) -> str:
+        """What `name` is called on the server."""
+        return self._prefix + name
+
     def names(self) -> list[str]:
         found = (model.name for model in self.client.search_registered_models(max_results=1000))
         return sorted(name.removeprefix(self._prefix) for name in found if name.startswith(self._prefix))
@@ -132,7 +136,7 @@ class Registry:
     def versions(self, name: str) -> list[ModelVersion]:
         """All versions of `name`, oldest first; empty for an unknown name."""
         champion, challenger = self._aliased(name, CHAMPION), self._aliased(name, CHALLENGER)
-        found = self.client.search_model_versions(f"name = '{self._prefix}{name}'")
+        found = self.client.search_model_versions(f"name = '{self.full_name(name)}'")
         made = (_version(each, name, champion, challenger, self._fetched(each, name)) for each in found)
         return sorted(made, key=lambda each: each.version)
 
@@ -162,15 +166,15 @@ class Registry:
         served = self._served(name)
         if not served or served[-1] != version:
             self._note_served(name, [*served, version])
-        self.client.set_registered_model_alias(self._prefix + name, CHAMPION, str(version))
+        self.client.set_registered_model_alias(self.full_name(name), CHAMPION, str(version))
         if promoted.is_challenger:
-            self.client.delete_registered_model_alias(self._prefix + name, CHALLENGER)
+            self.client.delete_registered_model_alias(self.full_name(name), CHALLENGER)
         self.try_out(name, None)
 
     def challenge(self, name: str, version: int) -> None:
         """Mark `version` as the one that wants to serve. Raises `ModelError` if there is no such version."""
         self.find(name, version)
-        self.client.set_registered_model_alias(self._prefix + name, CHALLENGER, str(version))
+        self.client.set_registered_model_alias(self.full_name(name), CHALLENGER, str(version))
 
     def rollback(self, name: str) -> None:
         """Make the version that served before the champion champion again. Raises `ModelError` if there is none."""
@@ -181,12 +185,12 @@ class Registry:
         if not served:
             raise ModelError(f"model {name!r} has served no version before {champion.version} to go back to")
         self._note_served(name, served)
-        self.client.set_registered_model_alias(self._prefix + name, CHAMPION, str(served[-1]))
+        self.client.set_registered_model_alias(self.full_name(name), CHAMPION, str(served[-1]))
         self.try_out(name, None)
 
     def canary(self, name: str) -> Canary | None:
         """The version that is tried out beside the champion, if any."""
-        tags = self.client.get_registered_model(self._prefix + name).tags
+        tags = self.client.get_registered_model(self.full_name(name)).tags
         return Canary(**json.loads(tags[_CANARY])) if tags.get(_CANARY) else None
 
     def try_out(self, name: str, canary: Canary | None) -> None:
@@ -195,11 +199,11 @@ class Registry:
             raise ModelError(f"version {canary.version} of model {name!r} is the champion and serves already")
         if canary is not None or self.canary(name) is not None:
             value = json.dumps(asdict(canary)) if canary else ""
-            self.client.set_registered_model_tag(self._prefix + name, _CANARY, value)
+            self.client.set_registered_model_tag(self.full_name(name), _CANARY, value)
 
     def _served(self, name: str) -> list[int]:
         """Numbers of the versions that served, the champion last. Before there was the tag, every version served."""
-        tags = self.client.get_registered_model(self._prefix + name).tags
+        tags = self.client.get_registered_model(self.full_name(name)).tags
         if _SERVED in tags:
             return [int(number) for number in tags[_SERVED].split(",") if number]
         champion = self._aliased(name, CHAMPION) or 0
@@ -207,7 +211,7 @@ class Registry:
 
     def _note_served(self, name: str, numbers: Sequence[int]) -> None:
         kept = numbers[-_SERVED_KEPT:]  # a tag holds a few thousand characters
-        self.client.set_registered_model_tag(self._prefix + name, _SERVED, ",".join(map(str, kept)))
+        self.client.set_registered_model_tag(self.full_name(name), _SERVED, ",".join(map(str, kept)))
 
     def _keep(self, candidate: Candidate) -> Path:
         """Copy the candidate's folders beside the registry, whole or not at all."""
@@ -246,7 +250,7 @@ class Registry:
         from mlflow.exceptions import MlflowException
 
         try:
-            return int(self.client.get_model_version_by_alias(self._prefix + name, alias).version)
+            return int(self.client.get_model_version_by_alias(self.full_name(name), alias).version)
         except MlflowException as err:
             if err.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
                 return None
@@ -254,7 +258,7 @@ class Registry:
 
     def _log_run(self, candidate: Candidate) -> str:
         """The evaluation as an MLflow run, for those who look with MLflow's own tools."""
-        client, name = self.client, self._prefix + candidate.name
+        client, name = self.client, self.full_name(candidate.name)
         experiment = client.get_experiment_by_name(name)
         experiment_id = experiment.experiment_id if experiment else client.create_experiment(name)
         tags = {"fingerprint": candidate.fingerprint}

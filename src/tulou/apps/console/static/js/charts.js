@@ -6,6 +6,7 @@ import { milliseconds, number, t, when } from "./page.js";
 const WIDTH = 600; // stretched to the width there is; only lines and bars are inside, letters are not
 const HEIGHT = 160;
 const PLOT = { top: 6, bottom: 122 }; // latency above, requests below
+const FEW = 20; // points of a line that are marked one by one
 const BARS = { top: 132, bottom: 160 };
 
 /** Latency p50 and p99 over time, with the number of requests underneath. */
@@ -29,6 +30,41 @@ export function latencyChart(points) {
   const scale = levels.map((value) => h("span", { style: { top: `${(y(value) / HEIGHT) * 100}%` } }, value ? milliseconds(value) : "0"));
   const axis = [points[0], points[Math.floor(points.length / 2)], points.at(-1)].map((point) => h("span", when(point.at)));
   return h("figure.chart", h("div.scale", scale), h("div.plot", svg), h("div.axis", axis));
+}
+
+/** Curves over steps; each of `lines` is {key, tone, name}, and a point without its key is passed over. */
+export function lineChart(points, lines, shown) {
+  const steps = points.map((point) => point.step);
+  const [first, last] = [steps[0], steps.at(-1)];
+  const values = points.flatMap((point) => lines.map(({ key }) => point[key] ?? 0));
+  const ceiling = roundUp(Math.max(1e-6, ...values));
+  const x = (point) => (WIDTH * (point.step - first)) / Math.max(1, last - first);
+  const y = (value) => PLOT.top + (HEIGHT - PLOT.top) * (1 - value / ceiling);
+  const levels = [0, ceiling / 2, ceiling];
+  const svg = s(
+    "svg",
+    { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", role: "img", "aria-label": lines.map((line) => line.name).join(", ") },
+    levels.map((value) => s("line.grid-line", { x1: 0, x2: WIDTH, y1: y(value), y2: y(value), "vector-effect": "non-scaling-stroke" })),
+    lines.map((line) => strokes(points.filter((point) => point[line.key] !== undefined), line, x, y)),
+    points.map((point, i) => {
+      const left = i ? (x(points[i - 1]) + x(point)) / 2 : 0;
+      const right = i + 1 < points.length ? (x(point) + x(points[i + 1])) / 2 : WIDTH;
+      const said = lines.filter(({ key }) => point[key] !== undefined).map(({ key, name }) => `${name} ${shown(point[key])}`);
+      return s("g.slot", s("rect.hover", { x: left, width: right - left, y: 0, height: HEIGHT }, s("title", [t("training.step", { n: number(point.step) }), ...said].join(" · "))));
+    }),
+  );
+  const scale = levels.map((value) => h("span", { style: { top: `${(y(value) / HEIGHT) * 100}%` } }, value ? shown(value) : "0"));
+  return h("figure.chart", h("div.scale", scale), h("div.plot", svg), h("div.axis", h("span", number(first)), h("span", number(last))));
+}
+
+/** One line, with a dot at each point where the points are few. */
+function strokes(points, { key, tone }, x, y) {
+  const places = points.map((point) => `${x(point).toFixed(1)} ${y(point[key]).toFixed(1)}`);
+  const dots = places.length <= FEW ? places.map((place) => `M${place}h0`).join("") : "";
+  return [
+    s(`path.line.${tone}`, { d: `M${places.join("L")}`, "vector-effect": "non-scaling-stroke" }),
+    dots && s(`path.dots.${tone}`, { d: dots, "vector-effect": "non-scaling-stroke" }),
+  ].filter(Boolean);
 }
 
 /** A bar of parts, widest first come first; each is {name, value, tone}. */

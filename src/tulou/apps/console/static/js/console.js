@@ -9,10 +9,11 @@ import { dataView } from "./views/data.js";
 import { modelsView } from "./views/models.js";
 import { overviewView } from "./views/overview.js";
 import { serviceView } from "./views/service.js";
+import { trainingView } from "./views/training.js";
 import { usageView } from "./views/usage.js";
 
 // Each view says what it needs, draws it, and whether it changes by itself.
-const VIEWS = { overview: overviewView, data: dataView, models: modelsView, service: serviceView, usage: usageView, conversations: conversationsView };
+const VIEWS = { overview: overviewView, data: dataView, training: trainingView, models: modelsView, service: serviceView, usage: usageView, conversations: conversationsView };
 const LIVE_MS = 3000;
 
 const view = document.getElementById("view");

@@ -29,6 +29,7 @@ const ICONS = {
   moon: "M20 14A8 8 0 1 1 10 4a6.5 6.5 0 0 0 10 10Z",
   home: "M4 11 12 4l8 7v9H4zM10 20v-6h4v6",
   data: "M5 6c0-3 14-3 14 0s-14 3-14 0Zm0 0v12c0 3 14 3 14 0V6M5 12c0 3 14 3 14 0",
+  curve: "M4 4v16h16M7 8c2 7 5 9 12 9",
   model: "M12 3l8 4.5v9L12 21l-8-4.5v-9zM4 7.5l8 4.5 8-4.5M12 12v9",
   service: "M4 5h16v6H4zM4 13h16v6H4zM8 8h.01M8 16h.01",
   usage: "M5 20v-8M12 20V4M19 20v-5",

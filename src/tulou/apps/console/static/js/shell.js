@@ -7,6 +7,7 @@ import { t } from "./page.js";
 const PLACES = [
   ["/#overview", "home", "nav.overview"],
   ["/#data", "data", "nav.data"],
+  ["/#training", "curve", "nav.training"],
   ["/#models", "model", "nav.models"],
   ["/#service", "service", "nav.service"],
   ["/#usage", "usage", "nav.usage"],
