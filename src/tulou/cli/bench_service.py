@@ -15,7 +15,7 @@ from tulou.cli.output import emit, human_bytes, stdout, table
 @bench.command()
 def gateway(
     seconds: Annotated[float, typer.Option(min=1, help="Under load, for each figure.")] = 5.0,
-    peers: Annotated[bool, typer.Option("--peers", help="Also nginx, LiteLLM and, if there is one, Envoy.")] = False,
+    peers: Annotated[bool, typer.Option("--peers", help="Also nginx, LiteLLM and Envoy.")] = False,
     soak: Annotated[int, typer.Option(min=0, help="Instead: so many requests, and memory.", show_default="none")] = 0,
     keep: KeepOption = None,
     as_json: JsonOption = False,
@@ -130,8 +130,6 @@ def _show_gateway(figures: Mapping[str, Any]) -> None:
                 str(streams["broken"]),
             )
     stdout.print(rows)
-    for name, reason in figures["absent"].items():
-        stdout.print(f"{name}: {reason}", style="dim", soft_wrap=True)
 
 
 def _show_soak(figures: Mapping[str, Any]) -> None:

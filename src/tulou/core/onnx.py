@@ -1,8 +1,8 @@
 """ONNX Runtime, as both who measures and who serves opens it: on the best device that the installed runtime knows.
 
 TensorRT, else CUDA, else the processor: the runtime gives each operation to the first provider that takes it, and the
-processor takes all, so it has to come last. TensorRT builds an engine at the first text of a new shape, which takes long;
-`deploy/tensorrt/build.sh` builds one ahead of time.
+processor takes all, so it has to come last. TensorRT builds an engine at the first text of a new shape, which takes
+long; `deploy/tensorrt/build.sh` builds one ahead of time.
 """
 
 from __future__ import annotations

@@ -7,8 +7,8 @@ checks it, counts and retries, as ours does. nginx and Envoy take no accounts.
 from __future__ import annotations
 
 import json
-import shutil
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from tulou.bench.gateway.load import BODY, MODEL, tool
@@ -17,6 +17,7 @@ from tulou.bench.gateway.processes import LOAD_CORE, Program, free_port
 from tulou.bench.peers import environment
 
 PEER_KEY = "sk-bench"
+_STREAMS = "/streams/v1/chat/completions"  # at those that choose by path
 
 _ANSWER = json.dumps(  # about 1 KB
     {
@@ -101,17 +102,12 @@ def litellm_proxy(folder: Path, upstream: str, streams: str) -> Program:
     return Program("litellm", [*command, "--num_workers", "1"], port, environ=quiet, body=BODY, key=PEER_KEY)
 
 
-def envoy_proxy(folder: Path, upstream: str) -> Program | None:
-    """None where there is no `envoy`: it comes from no package registry that pip or apt reach."""
-    binary = shutil.which("envoy")
-    if binary is None:
-        return None
-    port = free_port()
-    host, _, upstream_port = upstream.removeprefix("http://").partition(":")
+def envoy_proxy(folder: Path, upstream: str, streams: str) -> Program:
+    python, port = environment("envoy"), free_port()
     config = folder / "envoy.json"
-    config.write_text(json.dumps(_envoy(port, host, int(upstream_port))))
-    command = [binary, "-c", str(config), "--concurrency", "1", "-l", "error", "--disable-hot-restart"]
-    return Program("envoy", command, port, body=BODY, key=PEER_KEY, streams_path=None)
+    config.write_text(json.dumps(_envoy(port, {"model": upstream, "streams": streams})))
+    command = [str(python.with_name("envoy")), "-c", str(config), "--concurrency", "1", "-l", "error"]
+    return Program("envoy", [*command, "--disable-hot-restart"], port, body=BODY, key=PEER_KEY, streams_path=_STREAMS)
 
 
 def _nginx(folder: Path, name: str, port: int, rest: str, core: int | None = None) -> Program:
@@ -119,31 +115,37 @@ def _nginx(folder: Path, name: str, port: int, rest: str, core: int | None = Non
     config.write_text(_NGINX.format(folder=folder, name=name, rest=rest))
     command = [tool("nginx"), "-c", str(config), "-p", str(folder)]
     if core is None:
-        return Program(name, command, port, body=BODY, key=PEER_KEY, streams_path="/streams/v1/chat/completions")
+        return Program(name, command, port, body=BODY, key=PEER_KEY, streams_path=_STREAMS)
     return Program(name, command, port, core, path="/")
 
 
-def _envoy(port: int, host: str, upstream_port: int) -> object:
-    def address(at: str, number: int) -> object:
-        return {"socket_address": {"address": at, "port_value": number}}
+def _envoy(port: int, upstreams: Mapping[str, str]) -> object:
+    def address(number: int) -> object:
+        return {"socket_address": {"address": "127.0.0.1", "port_value": number}}
 
-    key = {"name": "authorization", "string_match": {"exact": f"Bearer {PEER_KEY}"}}
+    def route(prefix: str, cluster: str) -> object:
+        match = {
+            "prefix": prefix,
+            "headers": [{"name": "authorization", "string_match": {"exact": f"Bearer {PEER_KEY}"}}],
+        }
+        return {"match": match, "route": {"cluster": cluster, "prefix_rewrite": "/", "timeout": "60s"}}
+
+    def cluster(name: str, url: str) -> object:
+        endpoint = {"endpoint": {"address": address(int(url.rpartition(":")[2]))}}
+        assignment = {"cluster_name": name, "endpoints": [{"lb_endpoints": [endpoint]}]}
+        return {"name": name, "type": "STATIC", "load_assignment": assignment}
+
     extensions = "type.googleapis.com/envoy.extensions.filters"
-    route = {"match": {"prefix": "/", "headers": [key]}, "route": {"cluster": "model", "timeout": "60s"}}
+    routes = [route("/streams/", "streams"), route("/", "model")]
     manager = {
         "@type": f"{extensions}.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": "bench",
-        "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [route]}]},
+        "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": routes}]},
         "http_filters": [
             {"name": "envoy.filters.http.router", "typed_config": {"@type": f"{extensions}.http.router.v3.Router"}}
         ],
     }
     chain = {"filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]}
-    endpoint = {"endpoint": {"address": address(host, upstream_port)}}
-    cluster = {
-        "name": "model",
-        "type": "STATIC",
-        "load_assignment": {"cluster_name": "model", "endpoints": [{"lb_endpoints": [endpoint]}]},
-    }
-    listener = {"name": "in", "address": address("127.0.0.1", port), "filter_chains": [chain]}
-    return {"static_resources": {"listeners": [listener], "clusters": [cluster]}}
+    listener = {"name": "in", "address": address(port), "filter_chains": [chain]}
+    clusters = [cluster(name, url) for name, url in upstreams.items()]
+    return {"static_resources": {"listeners": [listener], "clusters": clusters}}
