@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
 from typing import Annotated, Any
 
 import typer
@@ -48,7 +50,10 @@ def up(
     answer = run_pipeline(project, None, [], as_json)
     if as_json:
         emit(answer)
-    serve("all", None, project, listen, as_json)
+    # In this process's place: what training took of memory, gigabytes, would otherwise stay for as long as it serves.
+    sys.stdout.flush()
+    wanted = [*(["--listen", listen] if listen else []), *(["--json"] if as_json else [])]
+    os.execv(sys.executable, [sys.executable, "-m", "tulou", "serve", "--project", str(project), *wanted])  # noqa: S606
 
 
 def _show_ready(ready: dict[str, Any], as_json: bool) -> None:
