@@ -6,18 +6,14 @@ that generates. The folder holds what `save_pretrained` wrote, plus `model.json`
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import threading
-from collections import Counter
-from collections.abc import AsyncGenerator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tulou.core.errors import ModelError
 from tulou.core.extras import load_extra
-from tulou.core.types import ChatDelta, ModelManifest, TokenScore
+from tulou.core.types import ChatDelta, ModelManifest
 from tulou.service.engine.base import (
     DEFAULT_MAX_TOKENS,
     Generation,
@@ -27,15 +23,14 @@ from tulou.service.engine.base import (
     as_template_sees,
     known_ids,
 )
-from tulou.service.engine.text import Detokenizer, Scores, StopFilter
 from tulou.service.engine.tools import format_of
+from tulou.service.engine.writing import Writer
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
 BATCH_TEXTS = 16
-CONTEXT_TOKENS = 8  # of an answer begun before, enough to decode the next one rightly
 
 
 class _Torch:
@@ -119,7 +114,7 @@ class TorchEncoder(_Torch):
 class TorchChat(_Torch):
     def __init__(self, folder: Path, manifest: ModelManifest, threads: int) -> None:
         super().__init__(folder, manifest, threads, "AutoModelForCausalLM")
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="generation")
+        self._writer = Writer(self._begin, self._tokenizer_decode, self._ends())
 
     @property
     def tool_format(self) -> str | None:
@@ -139,39 +134,14 @@ class TorchChat(_Torch):
         if prompt_tokens >= context:
             raise PromptTooLong(prompt_tokens, context)
         ids = self._ids(request, request.begun)
-        begun_tokens = len(ids) - prompt_tokens
-        limit = min(request.max_tokens or DEFAULT_MAX_TOKENS, context - prompt_tokens) - begun_tokens
-        loop = asyncio.get_running_loop()
-        tokens: asyncio.Queue[tuple[int, TokenScore | None] | None] = asyncio.Queue()
-        is_unwanted = threading.Event()
-
-        def tell(token: tuple[int, TokenScore | None] | None) -> None:
-            with contextlib.suppress(RuntimeError):  # the loop, and so the reader, may have gone
-                loop.call_soon_threadsafe(tokens.put_nowait, token)
-
-        work = loop.run_in_executor(self._thread, self._write, ids, limit, request, tell, is_unwanted)
-        before = ids[prompt_tokens:][-CONTEXT_TOKENS:]
-        text, stops, scores = Detokenizer(self._tokenizer_decode, before), StopFilter(request.stop), Scores()
-        try:
-            while not stops.is_stopped:
-                token = await tokens.get()
-                is_last = token is None
-                added = [] if token is None else [token[0]]
-                scores.push([token[1]] if token and token[1] else [])
-                shown = stops.push(text.push(added, is_last), is_last)
-                taken = scores.take(shown, is_last and not stops.is_stopped)
-                if shown or taken:
-                    yield ChatDelta(shown, scores=taken)
-                if is_last:
-                    break
-            is_unwanted.set()
-            has_ended = await work or stops.is_stopped
-            yield ChatDelta("", "stop" if has_ended else "length", prompt_tokens, begun_tokens + text.count)
-        finally:
-            is_unwanted.set()
+        tokens_left = min(request.max_tokens or DEFAULT_MAX_TOKENS, context - prompt_tokens)
+        tokens_left -= len(ids) - prompt_tokens
+        async with aclosing(self._writer.write(request, ids, prompt_tokens, tokens_left)) as deltas:
+            async for delta in deltas:
+                yield delta
 
     def close(self) -> None:
-        self._thread.shutdown(wait=False, cancel_futures=True)
+        self._writer.close()
 
     def _ids(self, request: Generation, begun: str) -> list[int]:
         """Token ids of the prompt with the beginning of the answer behind it."""
@@ -202,66 +172,23 @@ class TorchChat(_Torch):
         text: str = self._tokenizer.decode(ids, skip_special_tokens=True)
         return text
 
-    def _write(self, ids: list[int], limit: int, request: Generation, tell: Any, is_unwanted: threading.Event) -> bool:
-        """Generate in this thread, telling token after token and None at the end; whether the model ended itself."""
-        torch = self._torch
-        ends = self._model.generation_config.eos_token_id
-        ends = set(ends if isinstance(ends, list) else [ends]) | {self._tokenizer.eos_token_id}
-        generator = torch.Generator().manual_seed(request.seed) if request.seed is not None else None
-        cache, step = None, torch.tensor([ids])  # (1, T)
-        written: Counter[int] = Counter()
-        try:
+    def _begin(self) -> Callable[[list[int]], NDArray[np.float32]]:
+        torch, cache = self._torch, None
+
+        def read(ids: list[int]) -> NDArray[np.float32]:
+            nonlocal cache
             with torch.inference_mode():
-                for _ in range(limit):
-                    if is_unwanted.is_set():
-                        return False
-                    output = self._model(input_ids=step, past_key_values=cache, use_cache=True)
-                    cache = output.past_key_values
-                    logits = output.logits[0, -1].float()  # (V,)
-                    token = _choose(torch, _weighed(logits, request, written), request, generator)
-                    written[token] += 1
-                    tell((token, self._score(logits, token, request.top_logprobs)))
-                    if token in ends:
-                        return True
-                    step = torch.tensor([[token]])
-            return False
-        finally:
-            tell(None)
+                output = self._model(input_ids=torch.tensor([ids]), past_key_values=cache, use_cache=True)  # (1, T)
+            cache = output.past_key_values
+            logits: NDArray[np.float32] = output.logits[0, -1].float().numpy()  # (V,)
+            return logits
 
-    def _score(self, logits: Any, token: int, top: int | None) -> TokenScore | None:
-        """Of `token` among `logits` (V,), as the model sees it: before penalties and temperature."""
-        if top is None:
-            return None
-        logprobs = self._torch.log_softmax(logits, dim=-1)
-        best = logprobs.topk(top)
-        others = zip(best.indices.tolist(), best.values.tolist(), strict=True)
-        return TokenScore(
-            self._tokenizer_decode([token]),
-            float(logprobs[token]),
-            tuple((self._tokenizer_decode([other]), logprob) for other, logprob in others),
-        )
+        return read
 
-
-def _weighed(logits: Any, request: Generation, written: Counter[int]) -> Any:
-    """`logits` (V,) with OpenAI's penalties for what was written before, and the request's own bias."""
-    if not (request.frequency_penalty or request.presence_penalty or request.logit_bias):
-        return logits
-    weighed = logits.clone()
-    for token, count in written.items():
-        weighed[token] -= count * request.frequency_penalty + request.presence_penalty
-    for token, bias in request.logit_bias.items():
-        weighed[token] += bias
-    return weighed
-
-
-def _choose(torch: Any, logits: Any, request: Generation, generator: Any) -> int:
-    """The next token from `logits` (V,): the likeliest, or one drawn from the nucleus that holds `top_p`."""
-    if request.is_greedy:
-        return int(logits.argmax())
-    probabilities, tokens = torch.softmax(logits / request.temperature, dim=-1).sort(descending=True)
-    is_outside = probabilities.cumsum(-1) - probabilities > request.top_p
-    probabilities[is_outside] = 0.0
-    return int(tokens[torch.multinomial(probabilities, 1, generator=generator)])
+    def _ends(self) -> set[int]:
+        """Tokens that end an answer."""
+        ends = self._model.generation_config.eos_token_id
+        return set(ends if isinstance(ends, list) else [ends]) | {self._tokenizer.eos_token_id}
 
 
 def open_torch(folder: Path, manifest: ModelManifest, threads: int) -> TorchEncoder | TorchChat:
