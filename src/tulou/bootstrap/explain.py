@@ -36,8 +36,8 @@ def explain_text(
     if name is not None and name not in models:
         raise SettingsError(f"there is no model {name!r}; this project has {', '.join(models)}")
     task = models[name].task if name else None
-    if task == "embed":
-        raise SettingsError(f"model {name!r} makes vectors; name a classifier or a chat model")
+    if task in ("embed", "rerank"):
+        raise SettingsError(f"model {name!r} is for task {task!r}; name a classifier or a chat model")
     classifier = name if task == "classify" else project.support.intents if name is None else None
     found: dict[str, Any] = {
         "text": text,

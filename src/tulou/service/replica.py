@@ -29,7 +29,7 @@ from tulou.core.types import ChatDelta
 from tulou.service import replica_path as path
 from tulou.service.batcher import Batcher, Overloaded
 from tulou.service.engine import ChatEngine, EncoderEngine, Engine, Generation, PromptTooLong, Unsupported, open_engine
-from tulou.service.engine.base import Mortal, Relay, Text
+from tulou.service.engine.base import Input, Mortal, Relay
 from tulou.service.gateway import refusals
 from tulou.service.gateway.call import Encoded, Pieces
 from tulou.service.gateway.entry import Caller
@@ -67,7 +67,7 @@ class EngineBackend:
             raise ModelError("only chat models know the text of token ids")
         return self._engine.text_of(ids)
 
-    async def encode(self, model: str, texts: Sequence[Text], caller: Caller) -> Encoded:
+    async def encode(self, model: str, texts: Sequence[Input], caller: Caller) -> Encoded:
         if self._batcher is None:
             raise ModelError(f"model {model!r} encodes nothing")
         try:

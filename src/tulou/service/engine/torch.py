@@ -17,11 +17,13 @@ from tulou.core.types import ChatDelta, ModelManifest
 from tulou.service.engine.base import (
     DEFAULT_MAX_TOKENS,
     Generation,
+    Input,
     PromptTooLong,
-    Text,
     Unsupported,
     as_template_sees,
+    is_pair,
     known_ids,
+    width_of,
 )
 from tulou.service.engine.tools import format_of
 from tulou.service.engine.writing import Writer
@@ -52,56 +54,63 @@ class _Torch:
 
 class TorchEncoder(_Torch):
     def __init__(self, folder: Path, manifest: ModelManifest, threads: int) -> None:
-        is_classifier = manifest.task == "classify"
-        head = "AutoModelForSequenceClassification" if is_classifier else "AutoModel"
+        head = "AutoModel" if manifest.task == "embed" else "AutoModelForSequenceClassification"
         super().__init__(folder, manifest, threads, head)
+        # a pair's two texts, by numbers of their own; not every tokenizer says by itself that its model wants them
+        self._tells_apart = manifest.task == "rerank" and getattr(self._model.config, "type_vocab_size", 0) > 1
 
-    def encode(self, texts: Sequence[Text]) -> NDArray[np.float32]:
+    def encode(self, texts: Sequence[Input]) -> NDArray[np.float32]:
         import numpy as np
 
-        width = len(self.manifest.labels) if self.manifest.task == "classify" else self.manifest.dimensions
-        rows = np.zeros((len(texts), width), dtype=np.float32)
-        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
+        rows = np.zeros((len(texts), width_of(self.manifest)), dtype=np.float32)
+        order = sorted(range(len(texts)), key=lambda i: _length(texts[i]))
         for start in range(0, len(order), BATCH_TEXTS):
             chosen = order[start : start + BATCH_TEXTS]
             rows[chosen] = self._infer([texts[i] for i in chosen])
         return rows
 
-    def count_tokens(self, texts: Sequence[Text]) -> list[int]:
-        return [len(ids) for ids in self._ids(texts, add_special_tokens=True)]
+    def count_tokens(self, texts: Sequence[Input]) -> list[int]:
+        return [len(ids) for ids in self._read(texts)["input_ids"]]
 
     def coverage(self, texts: Sequence[str]) -> list[float]:
         unknown = self._tokenizer.unk_token_id
         return [
             sum(token != unknown for token in ids) / len(ids) if ids else 0.0
-            for ids in self._ids(texts, add_special_tokens=False)
+            for ids in self._read(texts, add_special_tokens=False)["input_ids"]
         ]
 
-    def _ids(self, texts: Sequence[Text], add_special_tokens: bool) -> list[list[int]]:
-        """Token ids of each text, cut to what the model reads; those that came as ids stay as they are."""
-        spoken = [text for text in texts if isinstance(text, str)]
-        tokenized = self._tokenizer(
-            spoken,
-            add_special_tokens=add_special_tokens,
-            truncation=True,
-            max_length=self.manifest.max_tokens,
-        )["input_ids"] if spoken else []  # fmt: skip
-        rest = iter(tokenized)
-        return [
-            next(rest)
-            if isinstance(text, str)
-            else known_ids(text[: self.manifest.max_tokens], len(self._tokenizer), "input")
-            for text in texts
-        ]
+    def _read(self, texts: Sequence[Input], add_special_tokens: bool = True) -> dict[str, list[list[int]]]:
+        """What the model is given of each text, cut to what it reads; what came as ids stays as it is."""
+        options = {
+            "add_special_tokens": add_special_tokens,
+            "truncation": True,
+            "max_length": self.manifest.max_tokens,
+            "return_token_type_ids": self._tells_apart,
+        }
+        read: list[dict[str, list[int]]] = []
+        for text in texts:
+            if isinstance(text, str):
+                read.append(self._tokenizer(text, **options))
+            elif is_pair(text):  # as lists, because alone an empty text would be no text
+                pair = self._tokenizer([text[0]], [text[1]], **options)
+                read.append({kind: values[0] for kind, values in pair.items()})
+            else:
+                ids = known_ids(text[: self.manifest.max_tokens], len(self._tokenizer), "input")  # type: ignore[arg-type]
+                read.append({"input_ids": ids, "token_type_ids": [0] * len(ids)})
+        kinds = ["input_ids", *(["token_type_ids"] if self._tells_apart else [])]
+        return {kind: [list(each[kind]) for each in read] for kind in kinds}
 
-    def _infer(self, texts: list[Text]) -> NDArray[np.float32]:
+    def _infer(self, texts: list[Input]) -> NDArray[np.float32]:
         torch = self._torch
         filler = self._tokenizer.pad_token_id or 0
-        ids = [each or [filler] for each in self._ids(texts, add_special_tokens=True)]  # attention needs one token
-        batch = self._tokenizer.pad({"input_ids": ids}, return_tensors="pt")
+        read = self._read(texts)
+        read["input_ids"] = [each or [filler] for each in read["input_ids"]]  # attention needs one token
+        batch = self._tokenizer.pad(read, return_tensors="pt")
         with torch.inference_mode():
             if self.manifest.task == "classify":
                 rows = torch.softmax(self._model(**batch).logits.float(), dim=-1)  # (B, labels)
+            elif self.manifest.task == "rerank":
+                rows = torch.sigmoid(self._model(**batch).logits.float())  # (B, 1)
             else:
                 states = self._model(**batch).last_hidden_state.float()  # (B, T, D)
                 mask = batch["attention_mask"].unsqueeze(-1)  # (B, T, 1)
@@ -109,6 +118,10 @@ class TorchEncoder(_Torch):
                 rows = torch.nn.functional.normalize(mean, dim=-1)
         found: NDArray[np.float32] = rows.numpy()
         return found
+
+
+def _length(text: Input) -> int:
+    return sum(map(len, text)) if is_pair(text) else len(text)
 
 
 class TorchChat(_Torch):
