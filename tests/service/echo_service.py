@@ -63,7 +63,7 @@ def main() -> int:
         sys.stdout.write(json.dumps(facts) + "\n")
         sys.stdout.flush()
 
-    serve(build_gateway(settings, switchboard, keys), listener, tell)
+    serve(build_gateway(settings, switchboard, keys), listener, tell, settings.drain_s)
     return 0
 
 

@@ -52,9 +52,9 @@ class Service:
         headers = {"authorization": f"Bearer {self.key}"}
         return httpx.post(f"{self.url}/v1/embeddings", json=body, headers=headers, timeout=20).status_code
 
-    def chat(self, number: int) -> str:
+    def chat(self, number: int, times: int = 1) -> str:
         body: dict[str, Any] = {
-            "model": "assistant", "stream": True, "messages": [{"role": "user", "content": f"{number} {TEXT}"}]
+            "model": "assistant", "stream": True, "messages": [{"role": "user", "content": f"{number} {TEXT * times}"}]
         }  # fmt: skip
         headers = {"authorization": f"Bearer {self.key}"}
         words = ""
@@ -170,6 +170,15 @@ def test_ctrl_c_ends_everything_within_five_seconds_even_while_answering(service
         assert service.process.wait(10) == 0
     assert time.monotonic() - began < 5
     assert [child for child in children if child.is_running()] == []
+
+
+def test_a_deploy_drops_no_answer(service: Service) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        answers = [pool.submit(service.chat, number, 9) for number in range(4)]
+        time.sleep(0.5)
+        service.process.send_signal(signal.SIGTERM)
+        assert service.process.wait(15) == 0
+        assert [answer.result() for answer in answers] == [f"{number} {TEXT * 9}" for number in range(4)]
 
 
 def test_a_port_is_shared_with_nobody_else() -> None:
