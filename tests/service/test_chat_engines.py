@@ -169,12 +169,14 @@ async def test_a_bias_makes_a_token_certain_or_impossible(chat: ChatEngine) -> N
 
 
 async def test_biased_answers_stop_are_continued_and_keep_to_the_context(chat: ChatEngine) -> None:
-    bias = {40: 12.0, 41: 11.0}
+    bias = {40: 12.0, 41: 11.0, 42: 10.0}
+    for penalty in (0.0, 0.7):
+        whole = await told(chat, Generation(QUESTION, 12, logit_bias=bias, frequency_penalty=penalty))
+        assert whole[3] == 12
+        begun = whole[0][:6]
+        rest = await told(chat, Generation(QUESTION, 12, logit_bias=bias, frequency_penalty=penalty, begun=begun))
+        assert (begun + rest[0], *rest[1:]) == whole
     whole = await told(chat, Generation(QUESTION, 12, logit_bias=bias))
-    assert whole[3] == 12
-    begun = whole[0][:6]
-    rest = await told(chat, Generation(QUESTION, 12, logit_bias=bias, begun=begun))
-    assert (begun + rest[0], *rest[1:]) == whole
     stop = whole[0][4:6]
     text, reason, *_ = await told(chat, Generation(QUESTION, 12, logit_bias=bias, stop=(stop,)))
     assert (text, reason) == (whole[0][: whole[0].index(stop)], "stop")

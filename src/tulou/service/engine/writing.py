@@ -51,8 +51,9 @@ class Writer:
             with contextlib.suppress(RuntimeError):  # the loop, and so the reader, may have gone
                 loop.call_soon_threadsafe(tokens.put_nowait, token)
 
-        work = loop.run_in_executor(self._thread, self._write, ids, tokens_left, request, tell, is_unwanted)
-        text, stops = Detokenizer(self._decode, ids[prompt_tokens:][-CONTEXT_TOKENS:]), StopFilter(request.stop)
+        begun = ids[prompt_tokens:]
+        work = loop.run_in_executor(self._thread, self._write, ids, begun, tokens_left, request, tell, is_unwanted)
+        text, stops = Detokenizer(self._decode, begun[-CONTEXT_TOKENS:]), StopFilter(request.stop)
         scores = Scores()
         try:
             while not stops.is_stopped:
@@ -67,8 +68,7 @@ class Writer:
                     break
             is_unwanted.set()
             has_ended = await work or stops.is_stopped
-            begun_tokens = len(ids) - prompt_tokens
-            yield ChatDelta("", "stop" if has_ended else "length", prompt_tokens, begun_tokens + text.count)
+            yield ChatDelta("", "stop" if has_ended else "length", prompt_tokens, len(begun) + text.count)
         finally:
             is_unwanted.set()
 
@@ -78,6 +78,7 @@ class Writer:
     def _write(
         self,
         ids: list[int],
+        begun: list[int],
         tokens_left: int,
         request: Generation,
         tell: Callable[[Written | None], None],
@@ -87,7 +88,7 @@ class Writer:
         import numpy as np
 
         draw = np.random.default_rng(request.seed)
-        written: Counter[int] = Counter()
+        written = Counter(begun)
         try:
             read = self._begin()
             for _ in range(tokens_left):
