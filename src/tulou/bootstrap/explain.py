@@ -37,7 +37,8 @@ def explain_text(
         raise SettingsError(f"there is no model {name!r}; this project has {', '.join(models)}")
     task = models[name].task if name else None
     if task in ("embed", "rerank"):
-        raise SettingsError(f"model {name!r} is for task {task!r}; name a classifier or a chat model")
+        does = "makes vectors" if task == "embed" else "orders passages"
+        raise SettingsError(f"model {name!r} {does}; name a classifier or a chat model")
     classifier = name if task == "classify" else project.support.intents if name is None else None
     found: dict[str, Any] = {
         "text": text,

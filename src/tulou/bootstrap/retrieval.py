@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 AFFINITY_FILE = "affinity.json"  # beside the published index
 CANDIDATES = 30  # hits among which affinity may choose
 AFFINITY_WEIGHT = 2.0  # between 1 and 4 it makes little difference on 162 development questions
-RERANK_S = 10.0  # that a reranker may take; 30 passages on two cores take a base model a few seconds
+RERANK_S = 5.0  # that a reranker may take, out of the time that a customer waits
 _LOOK_EVERY_S = 1.0
 
 
