@@ -77,6 +77,9 @@ class FakeModels:
     async def embed(self, model: str, texts: Sequence[str]) -> NDArray[np.float32]:
         return np.ones((len(texts), 2), dtype=np.float32)
 
+    async def rerank(self, model: str, query: str, texts: Sequence[str]) -> list[float]:
+        return [float(query in text) for text in texts]
+
 
 @dataclass
 class FakeAccounts:

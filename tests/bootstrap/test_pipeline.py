@@ -141,6 +141,10 @@ pretrain = { tokens = 1000 }
 task = "embed"
 source = "tickets"
 pairs = ["passages", "feedback"]
+
+[model.judge]
+task = "rerank"
+base = "bases/reranker"
 """
     )
     stages = {stage.name: stage for stage in build_pipeline(Project.open(project.folder)).stages}
@@ -150,3 +154,5 @@ pairs = ["passages", "feedback"]
     assert stages["pairs.finder"].inputs == ("passages", "clean.tickets")
     assert stages["compress.finder"].inputs == ("train.finder",)
     assert list(stages).index("compress.finder") < list(stages).index("index")
+    assert stages["card.judge"].inputs == ("index", "compress.finder", "compress.judge", "parity.judge")
+    assert "register.judge" in stages["exam"].inputs

@@ -56,6 +56,13 @@ class FakeModels:
     async def classify(self, model: str, texts: Sequence[str]) -> list[list[tuple[str, float]]]:
         raise ServiceError("no classifier")
 
+    async def rerank(self, model: str, query: str, texts: Sequence[str]) -> list[float]:
+        if model == "slow":
+            await asyncio.sleep(60)
+        if model != "shortest":
+            raise ServiceError("no reranker")
+        return [-float(len(text)) for text in texts]
+
     async def embed(self, model: str, texts: Sequence[str]) -> NDArray[np.float32]:
         self.embedded += texts
         return vectors(texts)[:, : self.dimensions]
@@ -126,9 +133,20 @@ def test_an_index_of_another_encoder_is_searched_by_words(tmp_path: Path, caplog
     assert "another encoder" in caplog.text
 
 
+@pytest.mark.parametrize("reranker", ["away", "slow"])
+def test_without_its_reranker_search_keeps_its_own_order(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, reranker: str
+) -> None:
+    monkeypatch.setattr("tulou.bootstrap.retrieval.RERANK_S", 0.05)
+    publish(open_home("search", tmp_path), tmp_path, "a" * 16, "one edition", "two editions", "three editions")
+    alone = texts(retrieval_over(tmp_path, Clock(), FakeModels()), "edition")
+    assert texts(retrieval_over(tmp_path, Clock(), FakeModels(), reranker=reranker), "edition") == alone
+    assert "the reranker does not answer" in caplog.text
+
+
 def test_filters_and_reranker_are_handed_on(tmp_path: Path) -> None:
     publish(open_home("search", tmp_path), tmp_path, "a" * 16, "one edition", "two editions", "three editions")
-    retrieval = retrieval_over(tmp_path, Clock(), FakeModels(), rerank=lambda _, texts: [-len(text) for text in texts])
+    retrieval = retrieval_over(tmp_path, Clock(), FakeModels(), reranker="shortest")
     assert texts(retrieval, "edition", sources=["s1", "s2"]) == ["two editions", "three editions"]
     assert texts(retrieval, "edition", since="2027-01-01") == []
     with pytest.raises(DataError, match="is no date or time"):

@@ -103,8 +103,11 @@ def test_a_card_of_search_shows_its_figures(tmp_path: Path) -> None:
     found = evaluate_retrieval([Pair("a?", frozenset({"a"})), Pair("b?", frozenset({"b"}), "zh")], lambda _: ["a"])
     write_card(
         tmp_path,
-        {"name": "e", "task": "embed", "base": "b", "fingerprint": "f", "results": {"retrieval": found}},
-    )
+        {
+            "name": "e", "task": "rerank", "base": "b", "fingerprint": "f", "results": {"retrieval": found},
+            "parity": [{"precision": "fp32", "probes": 3, "logit_difference": 1e-6, "same_engine": 1.0}],
+        },
+    )  # fmt: skip
     html = (tmp_path / "card.html").read_text()
     assert "hit@1" in html
     assert "b?" in html, "the question it missed"

@@ -27,6 +27,7 @@ MODELS = (
     ModelManifest("assistant", "chat", "echo", "fp32", "f1", "none", max_tokens=400, details={"token_delay_s": 0.02}),
     ModelManifest("intents", "classify", "echo", "fp32", "f2", "none", labels=("refund", "delivery", "invoice")),
     ModelManifest("encoder", "embed", "echo", "int8", "f3", "none", dimensions=32, version="7"),
+    ModelManifest("reranker", "rerank", "echo", "fp32", "f4", "none"),
 )
 
 
@@ -62,7 +63,7 @@ def main() -> int:
         sys.stdout.write(json.dumps(facts) + "\n")
         sys.stdout.flush()
 
-    serve(build_gateway(settings, switchboard, keys), listener, tell)
+    serve(build_gateway(settings, switchboard, keys), listener, tell, settings.drain_s)
     return 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -109,27 +110,98 @@ async def test_no_scores_are_told_of_what_a_stop_string_cut_off(chat: ChatEngine
     assert cut == whole[: len(cut)]
 
 
-async def test_only_the_torch_engine_bends_likelihoods_and_tells_more_than_one(chat: ChatEngine) -> None:
-    biased = Generation(QUESTION, 4, logit_bias={40: 100.0})
-    several = Generation(QUESTION, 4, top_logprobs=3)
-    if chat.manifest.engine == "openvino":
-        for request, param in ((biased, "logit_bias"), (several, "top_logprobs")):
-            with pytest.raises(Unsupported) as caught:
-                await told(chat, request)
-            assert caught.value.param == param
-    else:
-        assert (await told(chat, biased))[0] == chat.text_of([40]) * 4
-        assert [len(score.others) for score in await scores(chat, several)] == [3] * 4
+def likeliest(folder: Path, ids: list[int], answer_tokens: int, top: int) -> tuple[list[int], list[dict[int, float]]]:
+    """What transformers writes greedily behind `ids`, and the likeliest tokens at each place with their logarithms."""
+    import torch
+    import transformers
+
+    model = transformers.AutoModelForCausalLM.from_pretrained(folder).eval()
+    answer: list[int] = []
+    best: list[dict[int, float]] = []
+    with torch.no_grad():
+        for _ in range(answer_tokens):
+            logprobs = model(input_ids=torch.tensor([ids + answer])).logits[0, -1].log_softmax(-1)  # (V,)
+            found = logprobs.topk(top)
+            best.append(dict(zip(found.indices.tolist(), found.values.tolist(), strict=True)))
+            answer.append(int(logprobs.argmax()))
+    return answer, best
+
+
+async def test_the_likeliest_tokens_are_told_as_transformers_finds_them(
+    chat: ChatEngine, folders: dict[str, Path]
+) -> None:
+    prompt = ids_of(folders, "where is my order " * 30)  # longer than what OpenVINO reads at once
+    assert len(prompt) > 128
+    answer, best = likeliest(folders["torch"], list(prompt), 12, 5)
+    found = await scores(chat, Generation(prompt, 12, top_logprobs=5))
+    assert [score.text for score in found] == [chat.text_of([token]) for token in answer]
+    for score, token, expected in zip(found, answer, best, strict=True):
+        assert [text for text, _ in score.others] == [chat.text_of([other]) for other in expected]
+        assert [logprob for _, logprob in score.others] == pytest.approx(list(expected.values()), abs=1e-3)
+        assert score.logprob == pytest.approx(expected[token], abs=1e-3)
+
+
+async def test_scores_do_not_change_what_is_written(chat: ChatEngine) -> None:
+    """OpenVINO GenAI writes the first two, the graph read step by step the last."""
+    plain = await told(chat, Generation(QUESTION, 24, stop=("q",)))
+    for top in (1, 5):
+        assert await told(chat, Generation(QUESTION, 24, stop=("q",), top_logprobs=top)) == plain
+
+
+async def test_a_drawn_answer_tells_the_likeliest_tokens_and_repeats_with_its_seed(chat: ChatEngine) -> None:
+    request = Generation(QUESTION, 12, temperature=1.5, top_p=0.9, seed=3, top_logprobs=3)
+    drawn = await scores(chat, request)
+    assert drawn == await scores(chat, request)
+    assert [len(score.others) for score in drawn] == [3] * 12
+    assert any(score.others[0][0] != score.text for score in drawn)
+    assert all(score.logprob <= score.others[0][1] for score in drawn)
+
+
+async def test_a_bias_makes_a_token_certain_or_impossible(chat: ChatEngine) -> None:
+    assert (await told(chat, Generation(QUESTION, 4, logit_bias={40: 100.0})))[0] == chat.text_of([40]) * 4
+    first = (await scores(chat, Generation(QUESTION, 1, top_logprobs=20)))[0]
+    banned = {token: -100.0 for token in range(290) if chat.text_of([token]) == first.text}
+    second = next(text for text, _ in first.others if text != first.text)
+    assert (await told(chat, Generation(QUESTION, 1, logit_bias=banned)))[0] == second
+    with pytest.raises(Unsupported, match="token id 4000 is not in the model's vocabulary") as caught:
+        await told(chat, Generation(QUESTION, 4, logit_bias={4000: 1.0}))
+    assert caught.value.param == "logit_bias"
+
+
+async def test_biased_answers_stop_are_continued_and_keep_to_the_context(chat: ChatEngine) -> None:
+    bias = {40: 12.0, 41: 11.0, 42: 10.0}
+    for penalty in (0.0, 0.7):
+        whole = await told(chat, Generation(QUESTION, 12, logit_bias=bias, frequency_penalty=penalty))
+        assert whole[3] == 12
+        begun = whole[0][:6]
+        rest = await told(chat, Generation(QUESTION, 12, logit_bias=bias, frequency_penalty=penalty, begun=begun))
+        assert (begun + rest[0], *rest[1:]) == whole
+    whole = await told(chat, Generation(QUESTION, 12, logit_bias=bias))
+    stop = whole[0][4:6]
+    text, reason, *_ = await told(chat, Generation(QUESTION, 12, logit_bias=bias, stop=(stop,)))
+    assert (text, reason) == (whole[0][: whole[0].index(stop)], "stop")
+    assert sum((await told(chat, Generation(QUESTION, logit_bias=bias)))[2:]) == chat.manifest.max_tokens
+
+
+async def test_biased_and_plain_answers_are_written_at_once(chat: ChatEngine) -> None:
+    requests = [Generation(QUESTION, 24), Generation(QUESTION, 12, logit_bias={40: 100.0}, top_logprobs=2)] * 3
+    alone = [await told(chat, request) for request in requests[:2]]
+    assert await asyncio.gather(*(told(chat, request) for request in requests)) == alone * 3
+
+
+async def test_what_needs_all_logits_does_not_go_with_a_schema(openvino: ChatEngine) -> None:
+    for wanted, param in (({"logit_bias": {40: 1.0}}, "logit_bias"), ({"top_logprobs": 2}, "top_logprobs")):
+        with pytest.raises(Unsupported, match="does not go with an answer that must fit a schema") as caught:
+            await told(openvino, Generation(QUESTION, 4, grammar=Grammar(SCHEMA), **wanted))
+        assert caught.value.param == param
 
 
 async def test_penalties_keep_a_token_from_coming_back(chat: ChatEngine) -> None:
-    if chat.manifest.engine == "torch":
-        request = Generation(QUESTION, 4, logit_bias={40: 12.0, 41: 11.0}, frequency_penalty=2.0)
-        plain = await told(chat, Generation(QUESTION, 4, logit_bias={40: 12.0, 41: 11.0}))
-        assert await told(chat, request) != plain
-    else:
-        free = await told(chat, Generation(QUESTION, 60))
-        assert await told(chat, Generation(QUESTION, 60, frequency_penalty=2.0)) != free
+    bias = {40: 12.0, 41: 11.0}
+    plain = await told(chat, Generation(QUESTION, 4, logit_bias=bias))
+    assert await told(chat, Generation(QUESTION, 4, logit_bias=bias, frequency_penalty=2.0)) != plain
+    free = await told(chat, Generation(QUESTION, 60))
+    assert await told(chat, Generation(QUESTION, 60, frequency_penalty=2.0)) != free
 
 
 async def test_an_answer_fits_its_schema(openvino: ChatEngine) -> None:

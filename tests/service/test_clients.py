@@ -42,7 +42,7 @@ def run(service: RunningService, *command: str, **environment: str) -> Any:
 def test_openai_for_node_gets_what_it_asks_for(service: RunningService) -> None:
     got = run(service, "node", str(SCRIPTS / "ask.cjs"), NODE_PATH=str(CLIENTS / "node_modules"))
     assert got == {
-        "models": ["assistant", "intents", "encoder"],
+        "models": ["assistant", "intents", "encoder", "reranker"],
         "chat": ANSWER,
         "streamed": ANSWER,
         "streamed_tokens": 8,

@@ -18,7 +18,7 @@ HELLO: Any = [
 
 def test_models_are_listed_and_shown(service: RunningService) -> None:
     client = service.client()
-    assert [model.id for model in client.models.list()] == ["assistant", "intents", "encoder"]
+    assert [model.id for model in client.models.list()] == ["assistant", "intents", "encoder", "reranker"]
     assert client.models.retrieve("encoder").owned_by == "tulou"
     with pytest.raises(openai.NotFoundError) as caught:
         client.models.retrieve("gpt-9")
@@ -212,7 +212,8 @@ def test_unknown_urls_and_methods_are_worded_like_openai(service: RunningService
 def test_health_and_metrics_tell_how_it_goes(service: RunningService) -> None:
     service.client().embeddings.create(model="encoder", input="x")
     assert httpx.get(f"{service.url}/healthz").json() == {"status": "ok"}
-    assert httpx.get(f"{service.url}/readyz").json()["replicas"] == {"assistant": 2, "intents": 2, "encoder": 2}
+    ready = httpx.get(f"{service.url}/readyz").json()["replicas"]
+    assert ready == {"assistant": 2, "intents": 2, "encoder": 2, "reranker": 2}
     text = httpx.get(f"{service.url}/metrics").text
     assert 'tulou_requests_total{model="encoder",route="/v1/embeddings",status="200"}' in text
     assert 'tulou_replicas{model="assistant",state="ready"} 2.0' in text

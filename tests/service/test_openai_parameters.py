@@ -114,6 +114,28 @@ def test_a_tool_is_called_and_its_result_answered(service: RunningService) -> No
     assert (told.choices[0].finish_reason, told.choices[0].message.content) == ("stop", "rain")
 
 
+@pytest.mark.parametrize("is_streamed", [False, True])
+def test_one_call_at_a_time_where_that_is_asked_for(service: RunningService, is_streamed: bool) -> None:
+    call = '<tool_call>\n{"name":"get_weather","arguments":{"city":"%s"}}\n</tool_call>'
+    asked = {"id": "call_1", "type": "function", "function": {"name": "get_weather", "arguments": "{}"}}
+    messages: Any = [
+        {"role": "user", "content": "x"},
+        {"role": "assistant", "content": None, "tool_calls": [asked]},
+        {"role": "tool", "tool_call_id": "call_1", "content": "both: " + call % "杭州" + call % "上海"},  # is echoed
+    ]
+    found = []
+    for parallel in (True, False):
+        body: Any = {"model": "assistant", "messages": messages, "tools": [WEATHER], "parallel_tool_calls": parallel}
+        if is_streamed:
+            with service.client().chat.completions.stream(**body) as stream:
+                choice: Any = stream.until_done().get_final_completion().choices[0]
+        else:
+            choice = service.client().chat.completions.create(**body).choices[0]
+        assert (choice.finish_reason, choice.message.content.strip()) == ("tool_calls", "both:")
+        found.append([json.loads(each.function.arguments)["city"] for each in choice.message.tool_calls])
+    assert found == [["杭州", "上海"], ["杭州"]]
+
+
 def test_a_call_is_streamed_whole_and_never_as_text(service: RunningService) -> None:
     messages: Any = [{"role": "user", "content": "get_weather now"}]
     with service.client().chat.completions.stream(model="assistant", messages=messages, tools=[WEATHER]) as stream:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import socket
 import subprocess
 import sys
@@ -82,7 +83,7 @@ def test_ctrl_c_ends_everything_within_five_seconds_even_while_answering(
 ) -> None:
     service = start_service(tmp_path)
     children = psutil.Process(service.process.pid).children(recursive=True)
-    assert len(children) == 6
+    assert len(children) == 8
     stream = service.client().chat.completions.create(
         model="assistant", messages=[{"role": "user", "content": "word " * 300}], stream=True
     )
@@ -92,6 +93,35 @@ def test_ctrl_c_ends_everything_within_five_seconds_even_while_answering(
     assert [child for child in children if child.is_running()] == []
     with sa.create_engine(f"sqlite:///{tmp_path / 'state.db'}").connect() as db:
         assert db.execute(sa.text("select count(*) from requests")).scalar() == 1
+    stream.close()
+
+
+def test_a_deploy_drops_no_stream(start_service: StartService, tmp_path: Path) -> None:
+    service = start_service(tmp_path)
+    asked: Any = {"model": "assistant", "messages": [{"role": "user", "content": "word " * 150}], "stream": True}
+    stream = service.client().chat.completions.create(**asked)
+    next(iter(stream))
+    service.process.send_signal(signal.SIGTERM)
+    told = "".join((chunk.choices[0].delta.content or "") if chunk.choices else "" for chunk in stream)
+    assert told.count("word") == 150
+    service.process.wait(10)
+    assert service.process.returncode == 0
+
+
+def test_a_second_signal_ends_the_drain_at_once(start_service: StartService, tmp_path: Path) -> None:
+    service = start_service(tmp_path)
+    children = psutil.Process(service.process.pid).children(recursive=True)
+    asked: Any = {"model": "assistant", "messages": [{"role": "user", "content": "word " * 300}], "stream": True}
+    stream = service.client().chat.completions.create(**asked)
+    next(iter(stream))
+    service.process.send_signal(signal.SIGTERM)
+    time.sleep(1.5)
+    assert service.process.poll() is None, "it waits for the stream"
+    began = time.monotonic()
+    service.process.send_signal(signal.SIGTERM)
+    service.process.wait(10)
+    assert time.monotonic() - began < 4
+    assert [child for child in children if child.is_running()] == []
     stream.close()
 
 

@@ -22,6 +22,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from tulou.core.errors import ServiceError
 from tulou.core.service_settings import ServiceSettings
+from tulou.core.telemetry import Metrics
 from tulou.service.gateway.exposition import exposed, lasting, merge, snapshot
 from tulou.service.gateway.live import Live
 from tulou.service.gateway.workers import shared_port
@@ -51,9 +52,9 @@ class Service:
         headers = {"authorization": f"Bearer {self.key}"}
         return httpx.post(f"{self.url}/v1/embeddings", json=body, headers=headers, timeout=20).status_code
 
-    def chat(self, number: int) -> str:
+    def chat(self, number: int, times: int = 1) -> str:
         body: dict[str, Any] = {
-            "model": "assistant", "stream": True, "messages": [{"role": "user", "content": f"{number} {TEXT}"}]
+            "model": "assistant", "stream": True, "messages": [{"role": "user", "content": f"{number} {TEXT * times}"}]
         }  # fmt: skip
         headers = {"authorization": f"Bearer {self.key}"}
         words = ""
@@ -112,6 +113,7 @@ def test_workers_share_the_work_and_their_figures_come_together(service: Service
     metrics = service.metrics()
     assert 'tulou_replicas{model="encoder",state="ready"} 2.0' in metrics
     assert 'tulou_requests_in_flight{model="encoder"} 0.0' in metrics
+    assert 'tulou_replica_breakers{model="encoder",state="closed"} 2.0' in metrics
     assert len(service.children("worker_service")) == 2
     until(lambda: _rows(service.folder) == 60)
     service.process.send_signal(signal.SIGINT)
@@ -170,6 +172,15 @@ def test_ctrl_c_ends_everything_within_five_seconds_even_while_answering(service
     assert [child for child in children if child.is_running()] == []
 
 
+def test_a_deploy_drops_no_answer(service: Service) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        answers = [pool.submit(service.chat, number, 9) for number in range(4)]
+        time.sleep(0.5)
+        service.process.send_signal(signal.SIGTERM)
+        assert service.process.wait(15) == 0
+        assert [answer.result() for answer in answers] == [f"{number} {TEXT * 9}" for number in range(4)]
+
+
 def test_a_port_is_shared_with_nobody_else() -> None:
     sockets = shared_port(ServiceSettings(listen="127.0.0.1:0"), 2)
     host, port = sockets[0].getsockname()
@@ -192,6 +203,16 @@ def test_figures_of_processes_add_up() -> None:
     assert 'asked_total{model="m"} 7.0' in text
     assert "under_way 3.0" in text
     assert [family.name for family in lasting(first)] == ["asked"]
+
+
+def test_replicas_that_each_process_sees_are_not_counted_twice() -> None:
+    first, second = Metrics(), Metrics()
+    for metrics, closed, left_alone in ((first, 2, 0), (second, 1, 1)):
+        metrics.breakers.labels("assistant", "closed").set(closed)
+        metrics.breakers.labels("assistant", "open").set(left_alone)
+    text = exposed(merge([snapshot(first.registry), snapshot(second.registry)])).decode()
+    assert 'tulou_replica_breakers{model="assistant",state="closed"} 2.0' in text
+    assert 'tulou_replica_breakers{model="assistant",state="open"} 1.0' in text
 
 
 def test_live_figures_of_processes_come_together() -> None:

@@ -9,6 +9,7 @@ import argparse
 import asyncio
 import json
 import logging
+import signal
 import socket
 import sys
 from pathlib import Path
@@ -58,7 +59,7 @@ def work(folder: Path, listener: socket.socket, line: socket.socket) -> None:
     async def tell() -> None:
         pool.say_ready()
 
-    serve(build_gateway(settings, board, Keys(state), exposition=pool.exposition), listener, tell)
+    serve(build_gateway(settings, board, Keys(state), exposition=pool.exposition), listener, tell, settings.drain_s)
 
 
 async def oversee(folder: Path, count: int) -> None:
@@ -77,6 +78,7 @@ async def oversee(folder: Path, count: int) -> None:
 
     workers = Workers(fleet, models, sockets, command, metrics, folder / "logs")
     fleet.busy = lambda name: workers.in_flight().get(name, 0)
+    drain_s: float | None = None
     try:
         await fleet.start()
         await workers.start()
@@ -84,9 +86,10 @@ async def oversee(folder: Path, count: int) -> None:
         await workers.wait_ready()
         sys.stdout.write(json.dumps({"url": address(sockets[0]), "key": key}) + "\n")
         sys.stdout.flush()
-        await until_signal()
+        if await until_signal() == signal.SIGTERM:
+            drain_s = ServiceSettings().drain_s
     finally:
-        await workers.stop()
+        await workers.stop(drain_s)
         await fleet.stop()
 
 

@@ -7,18 +7,21 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from tulou.bootstrap.inputs import exam_texts, tables
-from tulou.bootstrap.judge_stages import ROWS, grounds
+from tulou.bootstrap.judge_stages import OF_SEARCH, ROWS, grounds
 from tulou.bootstrap.model_stages import trained_by
 from tulou.bootstrap.project import Project
 from tulou.core.settings import ModelSettings
 from tulou.core.stage import MANIFEST, StageContext, Summary, read_json
 from tulou.core.tables import CONVERSATION, LABELLED
+
+if TYPE_CHECKING:
+    from tulou.data.search import Rerank
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,7 @@ def make_card(project: Project, name: str, model: ModelSettings, context: StageC
     with context.progress.bar(f"Judge {name}", total=2, unit="steps") as bar:
         results = _RESULTS[model.task](Judged(project, name, model, context.inputs, folder))
         bar.advance()
-        passport = _passport(project, name, model, context, manifests) if model.task != "embed" else None
+        passport = _passport(project, name, model, context, manifests) if model.task not in OF_SEARCH else None
         bar.advance()
     card = {
         "name": name,
@@ -106,6 +109,26 @@ def _chat(judged: Judged) -> dict[str, Any]:
 
 
 def _embedder(judged: Judged) -> dict[str, Any]:
+    return _found(judged, judged.folder) if judged.name == judged.project.settings.encoder else {}
+
+
+def _reranker(judged: Judged) -> dict[str, Any]:
+    """What search finds with the hits in the reranker's order."""
+    from tulou.service.engine import open_encoder
+
+    exported = judged.inputs[f"compress.{judged.project.settings.encoder}"]
+    engine = open_encoder(judged.folder, threads=2)
+    try:
+        return _found(
+            judged,
+            exported / read_json(exported / MANIFEST)["summary"]["chosen"],
+            lambda query, texts: engine.encode([(query, text) for text in texts])[:, 0].tolist(),
+        )
+    finally:
+        engine.close()
+
+
+def _found(judged: Judged, encoder: Path, rerank: Rerank | None = None) -> dict[str, Any]:
     """Hybrid search with this encoder over the index just made, by the exam's questions; {} where there is no exam."""
     from tulou.data.search import open_home
     from tulou.loop.exam import load_questions
@@ -117,17 +140,18 @@ def _embedder(judged: Judged) -> dict[str, Any]:
     path = judged.project.folder / settings.exam.questions
     asked = load_questions(path) if path.exists() else []
     pairs = [Pair(each.question, frozenset(each.documents), each.language) for each in asked if each.documents]
-    if not pairs or judged.name != settings.encoder:
+    if not pairs:
         return {}
     home = open_home(settings.data.search, judged.project.folder)
-    engine, coverage = open_encoder(judged.folder, threads=2), Coverage.of(judged.folder)
+    engine, coverage = open_encoder(encoder, threads=2), Coverage.of(encoder)
     try:
         index = home.open()
 
         def search(question: str) -> list[str]:
             weight = coverage(question)
             vector = engine.encode([question])[0] if weight else None
-            hits = index.search(question, vector, RETRIEVED * PASSAGES_A_DOCUMENT, vector_weight=weight)
+            wanted = RETRIEVED * PASSAGES_A_DOCUMENT
+            hits = index.search(question, vector, wanted, vector_weight=weight, rerank=rerank)
             return [hit.passage.uri for hit in hits]
 
         return {"retrieval": evaluate_retrieval(pairs, search)}
@@ -140,6 +164,7 @@ _RESULTS: dict[str, Callable[[Judged], dict[str, Any]]] = {
     "classify": _classifier,
     "chat": _chat,
     "embed": _embedder,
+    "rerank": _reranker,
 }
 
 
@@ -162,7 +187,7 @@ def _passport(
 
 def _data(name: str, model: ModelSettings, inputs: Mapping[str, Path], manifests: Mapping[str, Any]) -> dict[str, Any]:
     fingerprints = {stage: manifest["fingerprint"] for stage, manifest in manifests.items()}
-    if model.task == "embed":
+    if model.task in OF_SEARCH:
         return {"fingerprints": fingerprints}
     from tulou.model.rows import read_rows
 

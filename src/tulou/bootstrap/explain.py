@@ -36,8 +36,9 @@ def explain_text(
     if name is not None and name not in models:
         raise SettingsError(f"there is no model {name!r}; this project has {', '.join(models)}")
     task = models[name].task if name else None
-    if task == "embed":
-        raise SettingsError(f"model {name!r} makes vectors; name a classifier or a chat model")
+    if task in ("embed", "rerank"):
+        does = "makes vectors" if task == "embed" else "orders passages"
+        raise SettingsError(f"model {name!r} {does}; name a classifier or a chat model")
     classifier = name if task == "classify" else project.support.intents if name is None else None
     found: dict[str, Any] = {
         "text": text,

@@ -38,9 +38,9 @@ def _onnx(project: Project, version: ModelVersion, to: Path) -> None:
     from tulou.model.compress.onnx import export_onnx
 
     served = read_manifest(version.folder)
-    if served.task == "chat":
+    if served.task in ("chat", "rerank"):
         raise ModelError(
-            f"{version.name!r} is a chat model, and ONNX is for classifiers and embedders; "
+            f"{version.name!r} is a {served.task} model, and ONNX is for classifiers and embedders; "
             "export it as openvino, or as safetensors for vLLM and others"
         )
     weights = _weights(project, version)
@@ -48,11 +48,11 @@ def _onnx(project: Project, version: ModelVersion, to: Path) -> None:
 
 
 def _weights(project: Project, version: ModelVersion) -> Path:
-    """The float weights of a version: registered with it, or, of an embedder that nothing was trained on, its base."""
+    """The float weights of a version: registered with it, or, of a model that is taken as it is, its base."""
     if version.weights is not None:
         return version.weights
     served = read_manifest(version.folder)
-    if served.task == "embed":
+    if served.task in ("embed", "rerank"):
         from tulou.model.base import resolve_base
 
         return resolve_base(served.base, project.folder)

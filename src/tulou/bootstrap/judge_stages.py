@@ -20,6 +20,7 @@ from tulou.core.stage import Stage, StageContext, Summary
 from tulou.core.types import Language, Message, Passage
 
 ROWS = {"classify": "split", "chat": "examples"}
+OF_SEARCH = ("embed", "rerank")  # tasks of models that are judged by what search finds
 
 _CODE = (
     "tulou.model.evaluate",
@@ -37,11 +38,11 @@ def judge(project: Project, name: str, model: ModelSettings) -> list[Stage]:
 def parity(project: Project, name: str, model: ModelSettings) -> Stage:
     settings = project.settings.judge
     trained = trained_by(name, model)
-    rows = "passages" if model.task == "embed" else f"{ROWS[model.task]}.{name}"
+    rows = "passages" if model.task in OF_SEARCH else f"{ROWS[model.task]}.{name}"
 
     def run(context: StageContext) -> Summary:
         from tulou.model.base import resolve_base
-        from tulou.model.parity import compare_chat, compare_encoder, require_parity
+        from tulou.model.parity import compare_chat, compare_encoder, compare_reranker, require_parity
 
         source = context.inputs[trained] if trained else resolve_base(model.base, project.folder)
         probes = _probes(context.inputs[rows], model.task, settings.parity_probes)
@@ -51,6 +52,8 @@ def parity(project: Project, name: str, model: ModelSettings) -> Stage:
                 with _opened(folder) as engine:
                     if model.task == "chat":
                         found = compare_chat(source, folder, probes, _speaker(engine), settings.parity_tolerance)
+                    elif model.task == "rerank":
+                        found = compare_reranker(source, folder, probes, engine.encode, settings.parity_tolerance)
                     else:
                         found = compare_encoder(source, folder, probes, engine.encode, settings.parity_tolerance)
                 verdicts.append(found)
@@ -72,7 +75,9 @@ def card(project: Project, name: str, model: ModelSettings) -> Stage:
     sources = [source.name for source in project.settings.data.source]
     cleaned = tuple(f"clean.{source}" for source in ([model.source] if model.source else sources))
     trained = trained_by(name, model)
-    made = ("index",) if model.task == "embed" or not trained else (f"{ROWS[model.task]}.{name}", trained)
+    made = ("index",) if model.task in OF_SEARCH or not trained else (f"{ROWS[model.task]}.{name}", trained)
+    if model.task == "rerank":
+        made = ("index", f"compress.{project.settings.encoder}")
 
     def run(context: StageContext) -> Summary:
         from tulou.bootstrap.cards import make_card
@@ -83,7 +88,7 @@ def card(project: Project, name: str, model: ModelSettings) -> Stage:
         name=f"card.{name}",
         title=f"Judge {name} and write its card",
         run=run,
-        inputs=(*(cleaned if model.task != "embed" else ()), *made, f"compress.{name}", f"parity.{name}"),
+        inputs=(*(cleaned if model.task not in OF_SEARCH else ()), *made, f"compress.{name}", f"parity.{name}"),
         settings=project.settings.judge.model_dump(),
         raw=lambda: exam_digest(project),
         code=(
@@ -121,6 +126,9 @@ def _probes(folder: Path, task: str, count: int) -> list[Any]:
     if task == "embed":
         texts = [text for table in tables(folder, "passages-*.parquet") for text in table["text"].to_pylist()]
         return _spread(texts, count)
+    if task == "rerank":  # each text with the title or heading above it for its query
+        rows = [row for table in tables(folder, "passages-*.parquet") for row in table.to_pylist()]
+        return [(row["heading"] or row["title"] or row["text"][:40], row["text"]) for row in _spread(rows, count)]
     if task == "classify":
         rows = list(read_rows(folder, LABELLED))
         return _spread([row["text"] for row in rows if row["split"] != "train"] or [row["text"] for row in rows], count)

@@ -29,12 +29,14 @@ _LOOP = (
 
 
 def recipe(project: Project, name: str, model: ModelSettings) -> list[Stage]:
-    recipes = {"classify": _classifier, "chat": _chat_model, "embed": lambda *_: []}
+    recipes = {"classify": _classifier, "chat": _chat_model, "embed": lambda *_: [], "rerank": _reranker}
     return recipes[model.task](project, name, model)
 
 
 def trained_by(name: str, model: ModelSettings) -> str | None:
     """The stage whose output is the trained model; None where the base is served as it is."""
+    if model.task == "rerank":
+        return None
     if model.task == "embed":
         return f"train.{name}" if model.learns_pairs else None
     if model.task == "classify":
@@ -145,6 +147,29 @@ def _export_encoder(project: Project, name: str, model: ModelSettings, trained: 
             "tulou.model.causal",
         ),
     )
+
+
+def _reranker(project: Project, name: str, model: ModelSettings) -> list[Stage]:
+    """Taken as it is, like a search encoder without pairs."""
+
+    def run(context: StageContext) -> Summary:
+        from tulou.model.base import resolve_base
+        from tulou.model.compress import export_reranker
+
+        folder = resolve_base(model.base, project.folder)
+        export_reranker(folder, context.out / "fp32", name=name, base=model.base, fingerprint=context.fingerprint)
+        return {"table": [], "chosen": "fp32", "reason": "nothing was compressed"}
+
+    return [
+        Stage(
+            name=f"compress.{name}",
+            title=f"Export {name}",
+            run=run,
+            settings=model.model_dump(),
+            raw=lambda: base_digest(project, model.base),
+            code=("tulou.model.compress", "tulou.model.base", "tulou.model.reranker", "tulou.model.vocabulary"),
+        )
+    ]
 
 
 def _classifier(project: Project, name: str, model: ModelSettings) -> list[Stage]:

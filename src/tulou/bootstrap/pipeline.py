@@ -60,7 +60,7 @@ def exam_stages(project: Project) -> list[Stage]:
             title="Take the exam",
             run=run,
             inputs=("index", *learned, *(f"register.{name}" for name in project.settings.models)),
-            settings=project.settings.apps.support.model_dump(),
+            settings={**project.settings.apps.support.model_dump(), "reranker": project.settings.data.reranker},
             raw=lambda: exam_digest(project) + _serving_digest(project),
             code=(
                 "tulou.apps",

@@ -19,7 +19,7 @@ from tulou.core.types import ModelManifest
 from tulou.core.urls import expand
 from tulou.service.cpus import usable_cores
 from tulou.service.fleet import Fleet, ReplicaSpec, Server, Sizing
-from tulou.service.pool import Endpoint, FixedPool, Pool
+from tulou.service.pool import Pool
 from tulou.service.scaling import Autoscaler, Load, Scaling, Sight, gpu_use
 
 
@@ -46,7 +46,7 @@ class Backstage:
         self._autoscaler: Autoscaler | None = None
         self._following: Following | None = None
         if not has_replicas:
-            self.pool: Pool = FixedPool(endpoints_elsewhere(project.settings.service, list(served)))
+            self.pool: Pool = Fleet(specs_elsewhere(project.settings.service, list(served)), project.logs, metrics)
             return
         fleet = make_fleet(project.settings.service, served, project.logs, metrics)
         fleet.busy = lambda name: self.load().get(name, 0)
@@ -92,26 +92,30 @@ def make_fleet(settings: ServiceSettings, served: Mapping[str, Served], logs: Pa
     return Fleet(specs, logs, metrics, sizing=sizing)
 
 
-def endpoints_elsewhere(settings: ServiceSettings, models: Sequence[str]) -> dict[str, list[Endpoint]]:
-    """Replicas that somebody else looks after. Raises `SettingsError` for a model that has none."""
+def specs_elsewhere(settings: ServiceSettings, models: Sequence[str]) -> list[ReplicaSpec]:
+    """Replicas that somebody else looks after, found at their URLs; none of them is started, all are probed.
+
+    Raises `SettingsError` for a model that has none.
+    """
     found = {
-        name: [Endpoint(f"{name}-{i}", name, url, can_resume=True) for i, url in enumerate(urls)]
+        name: [_elsewhere(name, index, url) for index, url in enumerate(urls)]
         for name, urls in settings.endpoints.items()
     }
     for name, remote in settings.remote.items():
-        server = remote_specs(name, remote)[0].server
-        if server is not None and server.url:
-            authorized = Endpoint(
-                f"{name}-0", name, server.url, served_as=server.served_as, authorization=server.authorization
-            )
-            found[name] = [authorized]
+        if remote.url:
+            found[name] = remote_specs(name, remote)
     for name in [*models, *settings.remote]:
         if not found.get(name):
             raise SettingsError(
                 f"the gateway alone has no replica of model {name!r}; set service.endpoints.{name} to their URLs, "
                 "or start it with its replicas: tulou serve all"
             )
-    return found
+    return [spec for specs in found.values() for spec in specs]
+
+
+def _elsewhere(name: str, index: int, url: str) -> ReplicaSpec:
+    server = Server(url=url.rstrip("/"), ready_path="/healthz", can_resume=True)
+    return ReplicaSpec(f"{name}-{index}", name, Path(), server=server)
 
 
 def remote_specs(name: str, remote: RemoteSettings) -> list[ReplicaSpec]:

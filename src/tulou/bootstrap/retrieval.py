@@ -2,8 +2,10 @@
 
 An encoder that cannot read a question (Chinese through an English vocabulary) must not vote on it: its ranking counts
 in proportion to the share of the question's tokens it knows. The classifier names what the customer wants, and the
-documents that tickets of that kind are about gain weight. If either model is away, the words alone decide. A new index
-reaches a running service by itself: once a second at most, a search looks whether one was published.
+documents that tickets of that kind are about gain weight. If either model is away, the words alone decide. Where the
+project has a reranker, it reads the best hits with the question and orders them anew; without its answer in time they
+stay as they are. A new index reaches a running service by itself: once a second at most, a search looks whether one was
+published.
 """
 
 from __future__ import annotations
@@ -34,6 +36,7 @@ log = logging.getLogger(__name__)
 AFFINITY_FILE = "affinity.json"  # beside the published index
 CANDIDATES = 30  # hits among which affinity may choose
 AFFINITY_WEIGHT = 2.0  # between 1 and 4 it makes little difference on 162 development questions
+RERANK_S = 5.0  # that a reranker may take, out of the time that a customer waits
 _LOOK_EVERY_S = 1.0
 
 
@@ -92,7 +95,7 @@ class Retrieval:
     encoder: str
     coverage: Callable[[str], float]
     intents: str | None = None
-    rerank: Rerank | None = None
+    reranker: str | None = None
 
     async def __call__(
         self,
@@ -119,7 +122,7 @@ class Retrieval:
             since=since,
             until=until,
             vector_weight=weight,
-            rerank=self.rerank,
+            rerank=self._rerank(),
         )
         return lend(hits, documents)[:k]
 
@@ -135,6 +138,23 @@ class Retrieval:
             log.warning("search goes on by words alone, the index is of another encoder; restart the service")
             return None
         return vector
+
+    def _rerank(self) -> Rerank | None:
+        """The reranker as a search in a thread asks it, while this loop goes on."""
+        if self.reranker is None:
+            return None
+        loop, reranker = asyncio.get_running_loop(), self.reranker
+
+        def rerank(query: str, texts: Sequence[str]) -> Sequence[float]:
+            asked = asyncio.run_coroutine_threadsafe(self.models.rerank(reranker, query, texts), loop)
+            try:
+                return asked.result(RERANK_S)
+            except (TulouError, TimeoutError) as err:
+                asked.cancel()
+                log.warning("hits stay in the order of search, the reranker does not answer: %s", err)
+                return [0.0] * len(texts)
+
+        return rerank
 
     async def _prior(self, query: str, affinity: Affinity) -> dict[str, float]:
         if self.intents is None or not affinity:
@@ -159,4 +179,11 @@ def open_retrieval(project: Project, models: Models, encoder_folder: Path) -> Re
     home = open_home(settings.data.search, project.folder)
     published = Publications(home, project.search / AFFINITY_FILE)
     encoder = settings.encoder
-    return Retrieval(published, models, encoder, Coverage.of(encoder_folder), project.support.intents)
+    return Retrieval(
+        published,
+        models,
+        encoder,
+        Coverage.of(encoder_folder),
+        project.support.intents,
+        settings.data.reranker or None,
+    )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import socket
 import sys
 import time
@@ -90,7 +91,7 @@ def serve_project(project: Project, on_ready: Callable[[dict[str, Any]], None], 
             tell_ready()
             await backstage.watch()
 
-        serve(build_gateway(settings, switchboard, keys, routes), sockets[0], when_started)
+        serve(build_gateway(settings, switchboard, keys, routes), sockets[0], when_started, settings.drain_s)
     finally:
         for sock in sockets:
             sock.close()
@@ -113,6 +114,8 @@ def serve_replica(project: Project, model: str) -> int:
         str(settings.port),
         "--threads",
         str(settings.threads or len(usable_cores())),
+        "--drain-s",
+        str(settings.drain_s),
     ]
     return replica_main(["--folder", str(served[model].folder), "--model", model, *where])
 
@@ -137,6 +140,7 @@ async def oversee(
     backstage.load, backstage.waiting, backstage.switch = workers.in_flight, workers.waiting, workers.set_variants
     watching: asyncio.Task[None] | None = None
     stopping = asyncio.create_task(until_signal())
+    drain_s: float | None = None
     try:
         await pool.start()
         await workers.start()
@@ -144,12 +148,13 @@ async def oversee(
         await asyncio.wait({watching, stopping}, return_when=asyncio.FIRST_COMPLETED)
         if watching.done():
             watching.result()  # why it ended
-            await stopping
+        if await stopping == signal.SIGTERM:
+            drain_s = project.settings.service.drain_s
     finally:
         for task in (watching, stopping):
             if task is not None:
                 task.cancel()
-        await workers.stop()
+        await workers.stop(drain_s)
         await pool.stop()
 
 

@@ -46,7 +46,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     async def when_started() -> None:
         pool.say_ready()
 
-    serve(build_gateway(settings, switchboard, keys, routes, pool.exposition), listener, when_started)
+    gateway = build_gateway(settings, switchboard, keys, routes, pool.exposition)
+    serve(gateway, listener, when_started, settings.drain_s)
     return 0
 
 

@@ -149,6 +149,7 @@ class DataSettings(Section):
     clean: CleanSettings = CleanSettings()
     passage_chars: int = Field(400, ge=50)  # longest passage; sentences are kept whole where they fit
 
+    reranker: str = ""  # model of task rerank that orders what was found anew; empty: none
     passage_overlap_chars: int = Field(0, ge=0)  # of whole sentences that a passage repeats from the one before
 
     @field_validator("search")
@@ -252,6 +253,10 @@ class ModelSettings(Section):
             raise ValueError("task 'classify' needs source = the name of a [[data.source]] with a label column")
         if self.base == "scratch" and self.task != "chat":
             raise ValueError(f"base 'scratch' is for task 'chat' only, not {self.task!r}")
+        if self.task == "rerank" and (self.base == "minilm" or self.source):
+            raise ValueError(
+                "task 'rerank' needs base = a cross-encoder, taken as it is: a folder or a Hugging Face id"
+            )
         chat_only = [key for key in ("preference", "packing") if getattr(self, key) and self.task != "chat"]
         if chat_only:
             raise ValueError(f"{chat_only[0]} is for task 'chat' only, not {self.task!r}")
@@ -388,6 +393,10 @@ class Settings(Section):
                 raise ValueError(f"model.{name}.source {model.source!r} is no [[data.source]]; there are: {have}")
             if model.task in ("classify", "embed") and model.source and sources[model.source].label is None:
                 raise ValueError(f"model.{name} learns from source {model.source!r}, which names no label column")
+        rerankers = [name for name, model in (self.models | self.service.remote).items() if model.task == "rerank"]
+        if (reranker := self.data.reranker) and reranker not in rerankers:
+            have = ", ".join(rerankers) or "none"
+            raise ValueError(f"data.reranker {reranker!r} is no model of task 'rerank'; there are: {have}")
         for name in self.service.prices:
             if name not in self.models | self.service.remote:
                 have = ", ".join(self.models | self.service.remote) or "none"

@@ -46,7 +46,7 @@ class Metrics:
         )
         self.breakers = Gauge(
             "tulou_replica_breakers",
-            "Ready replicas by the state of their circuit breaker, as this process of the gateway sees them",
+            "Ready replicas by the state of their circuit breaker; the largest number that a gateway worker sees",
             ["model", "state"],
             registry=r,
         )

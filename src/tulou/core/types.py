@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Language = Literal["zh", "en", "other"]
-Task = Literal["classify", "chat", "embed"]
+Task = Literal["classify", "chat", "embed", "rerank"]
 Role = Literal["system", "user", "assistant", "tool"]
 
 
@@ -70,9 +70,11 @@ class Hit:
 class ModelManifest:
     """`model.json` in a model folder: all that a serving engine needs to know about the files beside it.
 
-    Encoder folders (`classify`, `embed`) hold `openvino_model.xml`, `openvino_model.bin` and `tokenizer.json`; the
-    graph takes `input_ids` and `attention_mask`, (B, T) int64, and returns logits (B, len(labels)) or L2-normalised
-    vectors (B, dimensions). Chat folders hold what `engine` names, with the tokenizer and the chat template inside.
+    Encoder folders (`classify`, `embed`, `rerank`) hold `openvino_model.xml`, `openvino_model.bin` and
+    `tokenizer.json`; the graph takes `input_ids` and `attention_mask`, (B, T) int64, and returns logits
+    (B, len(labels)) or L2-normalised vectors (B, dimensions). A reranker's reads a query and a text as one row, with
+    `token_type_ids` where its base tells them apart, and returns one logit, (B, 1). Chat folders hold what `engine`
+    names, with the tokenizer and the chat template inside.
     """
 
     name: str
@@ -124,3 +126,7 @@ class Models(Protocol):
         ...
 
     async def embed(self, model: str, texts: Sequence[str]) -> NDArray[np.float32]: ...
+
+    async def rerank(self, model: str, query: str, texts: Sequence[str]) -> list[float]:
+        """How well each text answers the query, 0 to 1."""
+        ...

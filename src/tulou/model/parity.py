@@ -82,6 +82,41 @@ def compare_encoder(
     return _judge_rows(figures, texts, wanted, got, spoken, manifest.labels, is_exact)
 
 
+def compare_reranker(
+    trained: Path,
+    served: Path,
+    pairs: Sequence[tuple[str, str]],
+    encode: Callable[[Sequence[tuple[str, str]]], NDArray[np.float32]],
+    tolerance: float = TOLERANCE,
+) -> Verdict:
+    """A cross-encoder on pairs of a query and a text; `encode` is the service's engine on `served`."""
+    torch = load_torch()
+    from tulou.model.reranker import load_reranker
+
+    figures: dict[str, Any] = {"precision": served.name, "probes": len(pairs), "tolerance": tolerance}
+    model, graph = load_reranker(trained), ServedEncoder(served)
+    tokenizer = open_tokenizer(trained)
+    tokenizer.enable_truncation(graph.manifest.max_tokens)
+    wanted = []
+    with torch.inference_mode():
+        for read in tokenizer.encode_batch(list(pairs)):
+            row = (read.ids, read.attention_mask, read.type_ids)[: len(model.inputs)]
+            wanted.append(model(*(torch.tensor([each]) for each in row))[0].numpy())  # (1,)
+    logits = np.stack(wanted).astype(np.float64)  # (N, 1)
+    got = np.stack([graph(*pair) for pair in pairs]).astype(np.float64)  # (N, 1)
+    said = 1 / (1 + np.exp(-got))  # (N, 1)
+    apart = [_apart(want, row) for want, row in zip(logits, got, strict=True)]
+    heard = np.abs(said - np.asarray(encode(list(pairs)), np.float64)).max(axis=1) < 1e-3  # (N,)
+    figures |= {"logit_difference": max(apart), "same_engine": float(heard.mean())}
+    worst = int(np.argmax(apart))
+    if apart[worst] > tolerance:
+        difference = f"logits of {pairs[worst][1][:60]!r} differ by {apart[worst]:.2g}, {tolerance:g} is allowed"
+        return Verdict(figures, difference)
+    if not heard.all():
+        return Verdict(figures, f"the engine's score of {pairs[int(np.argmin(heard))][1][:60]!r} is not the graph's")
+    return Verdict(figures)
+
+
 def compare_chat(
     trained: Path, served: Path, conversations: Sequence[Messages], answer: Answer, tolerance: float = TOLERANCE
 ) -> Verdict:

@@ -28,13 +28,18 @@ class ServedEncoder:
         self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self._tokenizer.enable_truncation(self.manifest.max_tokens)
         self._compiled = _compile(folder, self.manifest.details, threads)
+        self._inputs = [port.any_name for port in self._compiled.inputs]
 
-    def __call__(self, text: str) -> NDArray[np.float32]:
-        """Logits (labels,) or a vector (dimensions,)."""
-        encoding = self._tokenizer.encode(text)
-        ids = np.array([encoding.ids], np.int64)  # (1, T)
-        mask = np.array([encoding.attention_mask], np.int64)  # (1, T)
-        output: NDArray[np.float32] = self._compiled({"input_ids": ids, "attention_mask": mask})[0][0]
+    def __call__(self, text: str, other: str | None = None) -> NDArray[np.float32]:
+        """Logits (labels,) or a vector (dimensions,); of a query and an `other` text, a reranker's logit (1,)."""
+        encoding = self._tokenizer.encode(text, other)
+        known = {
+            "input_ids": encoding.ids,
+            "attention_mask": encoding.attention_mask,
+            "token_type_ids": encoding.type_ids,
+        }
+        given = {name: np.array([known[name]], np.int64) for name in self._inputs}  # (1, T)
+        output: NDArray[np.float32] = self._compiled(given)[0][0]
         return output
 
     def label(self, text: str) -> str:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tulou.core.errors import ServiceError
-from tulou.service.engine.base import EncoderEngine, Text
+from tulou.service.engine.base import EncoderEngine, Input
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,7 +35,7 @@ class Overloaded(ServiceError):  # noqa: N818 -- what happened, not what went wr
 
 @dataclass
 class _Waiting:
-    texts: Sequence[Text]
+    texts: Sequence[Input]
     done: asyncio.Future[tuple[NDArray[np.float32], int]]
 
 
@@ -54,7 +54,7 @@ class Batcher:
         self._worker: asyncio.Task[None] | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="encoder")
 
-    async def encode(self, texts: Sequence[Text]) -> tuple[NDArray[np.float32], int]:
+    async def encode(self, texts: Sequence[Input]) -> tuple[NDArray[np.float32], int]:
         """Rows for `texts`, (n, dimensions or labels), and the number of tokens read. Raises `Overloaded`."""
         if self._waiting and self._waiting_texts + len(texts) > self._max_waiting_texts:
             raise Overloaded(len(self._waiting))
@@ -105,5 +105,5 @@ class Batcher:
             size += len(each.texts)
         return batch
 
-    def _compute(self, texts: Sequence[Text]) -> tuple[NDArray[np.float32], list[int]]:
+    def _compute(self, texts: Sequence[Input]) -> tuple[NDArray[np.float32], list[int]]:
         return self._engine.encode(texts), self._engine.count_tokens(texts)

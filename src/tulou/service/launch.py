@@ -84,6 +84,7 @@ def _foreign(replica: Replica, url: str) -> Endpoint:
         spec.name,
         spec.model,
         url,
+        can_resume=server.can_resume,
         version=spec.version,
         served_as=server.served_as,
         authorization=server.authorization,

@@ -45,6 +45,13 @@ class LocalModels:
     async def embed(self, model: str, texts: Sequence[str]) -> NDArray[np.float32]:
         return await asyncio.to_thread(self.encoder(model).encode, texts)
 
+    async def rerank(self, model: str, query: str, texts: Sequence[str]) -> list[float]:
+        encoder = self.encoder(model)
+        if encoder.manifest.task != "rerank":
+            raise ModelError(f"model {model!r} is for task {encoder.manifest.task!r}, not for rerank")
+        rows = await asyncio.to_thread(encoder.encode, [(query, text) for text in texts])  # (n, 1)
+        return [float(score) for score in rows[:, 0]]
+
     def encoder(self, model: str) -> EncoderEngine:
         """The encoder called `model` itself, for callers that are not async."""
         engine = self._engine(model)

@@ -29,7 +29,7 @@ from tulou.core.types import ChatDelta
 from tulou.service import replica_path as path
 from tulou.service.batcher import Batcher, Overloaded
 from tulou.service.engine import ChatEngine, EncoderEngine, Engine, Generation, PromptTooLong, Unsupported, open_engine
-from tulou.service.engine.base import Mortal, Relay, Text
+from tulou.service.engine.base import Input, Mortal, Relay
 from tulou.service.gateway import refusals
 from tulou.service.gateway.call import Encoded, Pieces
 from tulou.service.gateway.entry import Caller
@@ -67,7 +67,7 @@ class EngineBackend:
             raise ModelError("only chat models know the text of token ids")
         return self._engine.text_of(ids)
 
-    async def encode(self, model: str, texts: Sequence[Text], caller: Caller) -> Encoded:
+    async def encode(self, model: str, texts: Sequence[Input], caller: Caller) -> Encoded:
         if self._batcher is None:
             raise ModelError(f"model {model!r} encodes nothing")
         try:
@@ -174,19 +174,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         logger.error("%s", err)
         return 1
     try:
-        _serve(backend, listener, lambda: _report(parent, {"port": listener.getsockname()[1], "pid": os.getpid()}))
+        _serve(
+            backend,
+            listener,
+            lambda: _report(parent, {"port": listener.getsockname()[1], "pid": os.getpid()}),
+            args.drain_s,
+        )
     finally:
         backend.close()
     return 0
 
 
-def _serve(backend: EngineBackend, listener: socket.socket, on_listening: Callable[[], None]) -> None:
+def _serve(backend: EngineBackend, listener: socket.socket, on_listening: Callable[[], None], drain_s: float) -> None:
     from tulou.service.gateway.server import serve
 
     async def listening() -> None:
         on_listening()
 
-    serve(build_replica(backend), listener, listening)
+    serve(build_replica(backend), listener, listening, drain_s)
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -221,6 +226,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--port", type=int, default=0, help="0: any free one, told on standard output")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--cores", default="", help="numbers of the cores to stay on, with commas; any by default")
+    parser.add_argument("--drain-s", type=float, default=1.0, help="for answers to finish after SIGTERM")
     parser.add_argument("--parent-fd", type=int, help="file descriptor of the line to the parent process")
     return parser
 

@@ -76,7 +76,7 @@ async def find_model(exchange: Exchange) -> None:
     manifest = exchange.backend.models.get(model)
     if manifest is None:
         raise refusals.model_unknown(model)
-    if manifest.task != operation.task:
+    if manifest.task not in operation.tasks:
         raise refusals.model_unfit(model, manifest.task, operation.path)
     caller = Caller(operation.path, exchange.request_id)
     exchange.call = Call(exchange.body, manifest, exchange.backend, caller)

@@ -54,6 +54,7 @@ class Server:
     authorization: str = field(default="", repr=False)
     env: Mapping[str, str] = field(default_factory=dict, repr=False)
     start_timeout_s: float = START_TIMEOUT_S
+    can_resume: bool = False  # it is a replica of ours that runs elsewhere
 
 
 @dataclass(frozen=True)

@@ -220,14 +220,19 @@ def _parity(figures: Any) -> str:
             each["probes"],
             f"{each['logit_difference']:.2g}",
             percent(each["same_labels"]) if "same_labels" in each else each.get("same_greedy", ""),
-            percent(each["mean_cosine"], 3)
-            if "mean_cosine" in each
-            else f"{each['same_next_token']}/{each['positions']}",
+            _alike(each),
         ]
         for each in figures
     ]
     columns = ["precision", ">probes", ">logit difference", ">same labels or answers", ">cosine, or same next tokens"]
     return section("训练与服务一致 · Served as trained", table("", columns, rows))
+
+
+def _alike(figures: Card) -> str | None:
+    """A reranker has neither, only its logits."""
+    if "mean_cosine" in figures:
+        return percent(figures["mean_cosine"], 3)
+    return f"{figures['same_next_token']}/{figures['positions']}" if "positions" in figures else None
 
 
 def _data(data: Card) -> str:

@@ -2,7 +2,15 @@
 
 from tulou.model.compress.chat import export_chat
 from tulou.model.compress.compare import choose, compare
-from tulou.model.compress.encoder import export_encoder
+from tulou.model.compress.encoder import export_encoder, export_reranker
 from tulou.model.compress.recipe import compress_chat, compress_classifier
 
-__all__ = ["choose", "compare", "compress_chat", "compress_classifier", "export_chat", "export_encoder"]
+__all__ = [
+    "choose",
+    "compare",
+    "compress_chat",
+    "compress_classifier",
+    "export_chat",
+    "export_encoder",
+    "export_reranker",
+]

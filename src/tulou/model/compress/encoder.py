@@ -23,8 +23,6 @@ from tulou.model.vocabulary import open_tokenizer
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-    from tulou.model.encoder import Encoder
-
 # Properties that the graph is served with. Left alone, OpenVINO computes in bf16 where the processor can: INT8 does so
 # between its integer layers, while FP32 shall mean what it says.
 SERVING: dict[str, dict[str, str]] = {
@@ -34,6 +32,7 @@ SERVING: dict[str, dict[str, str]] = {
 }
 
 CALIBRATION_TEXTS = 300  # NNCF's own default; 300 were enough for 77 intents within 0.1 points
+RERANKER_TOKENS = 512  # of query and text together, as BGE's and MS MARCO's rerankers were trained
 MAX_TOKENS = 256  # what the sentence encoders we start from were trained with
 
 
@@ -64,6 +63,36 @@ def export_encoder(
     out.mkdir(parents=True, exist_ok=True)
     load_openvino().save_model(graph, out / "openvino_model.xml", compress_to_fp16=precision == "bf16")
     tokenizer.save(str(out / "tokenizer.json"))
+    write_manifest(out, manifest)
+    return manifest
+
+
+def export_reranker(
+    folder: Path, out: Path, *, name: str = "reranker", fingerprint: str = "", base: str = ""
+) -> ModelManifest:
+    """Write the cross-encoder in `folder` to `out` in FP32; the graph gives one logit, (B, 1), see `Reranker`.
+
+    Raises `ModelError` if the folder holds none.
+    """
+    torch = load_torch()
+    from tulou.model.encoder import longest_input
+    from tulou.model.reranker import load_reranker
+
+    reranker, tokenizer = load_reranker(folder), open_tokenizer(folder)
+    graph = _trace(reranker, torch, reranker.inputs)
+    out.mkdir(parents=True, exist_ok=True)
+    load_openvino().save_model(graph, out / "openvino_model.xml", compress_to_fp16=False)
+    tokenizer.save(str(out / "tokenizer.json"))
+    manifest = ModelManifest(
+        name=name,
+        task="rerank",
+        engine="openvino",
+        precision="fp32",
+        fingerprint=fingerprint,
+        base=base,
+        max_tokens=min(RERANKER_TOKENS, longest_input(reranker.model.config)),
+        details={"openvino": SERVING["fp32"]},
+    )
     write_manifest(out, manifest)
     return manifest
 
@@ -114,13 +143,10 @@ def _config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def _trace(encoder: Encoder, torch: ModuleType) -> Any:
+def _trace(encoder: Any, torch: ModuleType, inputs: Sequence[str] = ("input_ids", "attention_mask")) -> Any:
     """The OpenVINO graph of the encoder, with batch and length dynamic."""
     openvino = load_openvino()
-    example = {
-        "input_ids": torch.ones((2, 5), dtype=torch.int64),  # (B, T)
-        "attention_mask": torch.ones((2, 5), dtype=torch.int64),  # (B, T)
-    }
+    example = {name: torch.ones((2, 5), dtype=torch.int64) for name in inputs}  # (B, T)
     with quiet(), torch.no_grad():
         graph = openvino.convert_model(encoder, example_input=example)
     for tensor in graph.inputs:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TypeGuard, runtime_checkable
 
 from tulou.core.errors import ModelError
 from tulou.core.types import ChatDelta, Message, ModelManifest
@@ -23,6 +23,9 @@ DEFAULT_MAX_TOKENS = 256
 
 Text = str | tuple[int, ...]
 """A text, or its token ids in the model's own vocabulary."""
+
+Input = Text | tuple[str, str]
+"""What an encoder reads: of a reranker a query and a text."""
 
 
 class PromptTooLong(ModelError):  # noqa: N818 -- the name says what is wrong
@@ -93,14 +96,15 @@ class Generation:
 class EncoderEngine(Protocol):
     manifest: ModelManifest
 
-    def encode(self, texts: Sequence[Text]) -> NDArray[np.float32]:
+    def encode(self, texts: Sequence[Input]) -> NDArray[np.float32]:
         """L2-normalised vectors (n, dimensions) of an `embed` model, probabilities (n, labels) of a `classify` one.
 
-        Raises `Unsupported` for token ids that the vocabulary does not hold.
+        Of a `rerank` one, how well the second of each pair answers the first, 0 to 1, (n, 1). Raises `Unsupported`
+        for token ids that the vocabulary does not hold.
         """
         ...
 
-    def count_tokens(self, texts: Sequence[Text]) -> list[int]:
+    def count_tokens(self, texts: Sequence[Input]) -> list[int]:
         """Tokens that the model reads of each text, special ones and truncation included."""
         ...
 
@@ -160,6 +164,15 @@ class Mortal(Protocol):
 
 
 Engine = EncoderEngine | ChatEngine
+
+
+def is_pair(text: Input) -> TypeGuard[tuple[str, str]]:
+    return isinstance(text, tuple) and bool(text) and isinstance(text[0], str)
+
+
+def width_of(manifest: ModelManifest) -> int:
+    """Numbers that an encoder gives for a text."""
+    return {"classify": len(manifest.labels), "embed": manifest.dimensions, "rerank": 1}[manifest.task]
 
 
 def as_template_sees(messages: Sequence[Message]) -> list[dict[str, Any]]:

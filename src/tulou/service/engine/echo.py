@@ -1,7 +1,8 @@
 """Echo: a deterministic model without weights, for tests, demonstrations of the service, and load on the gateway alone.
 
 Chat repeats the last user message, a word (or Chinese character) at a time; vectors are hashed character trigrams, so
-similar texts are close; a classifier picks the label named in the text, else one by hash. A tool named in the last
+similar texts are close; a classifier picks the label named in the text, else one by hash; a reranker tells the share of
+the query's words that are in the text. A tool named in the last
 message is called, and a schema is answered with the plainest thing that fits it. `model.json` may set
 `details.token_delay_s` to make it as slow as a real model.
 """
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tulou.core.types import ChatDelta, ModelManifest, TokenScore
-from tulou.service.engine.base import DEFAULT_MAX_TOKENS, Generation, PromptTooLong, Text
+from tulou.service.engine.base import DEFAULT_MAX_TOKENS, Generation, Input, PromptTooLong, is_pair, width_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -37,14 +38,14 @@ class EchoEncoder:
     def __init__(self, folder: Path, manifest: ModelManifest, threads: int) -> None:
         self.manifest = manifest
 
-    def encode(self, texts: Sequence[Text]) -> NDArray[np.float32]:
+    def encode(self, texts: Sequence[Input]) -> NDArray[np.float32]:
         import numpy as np
 
         row = self._probabilities if self.manifest.task == "classify" else self._vector
-        width = len(self.manifest.labels) if self.manifest.task == "classify" else self.manifest.dimensions
-        return np.array([row(spelled(text)) for text in texts], dtype=np.float32).reshape(len(texts), width)
+        rows = [[_share(*text)] if is_pair(text) else row(spelled(text)) for text in texts]
+        return np.array(rows, dtype=np.float32).reshape(len(texts), width_of(self.manifest))
 
-    def count_tokens(self, texts: Sequence[Text]) -> list[int]:
+    def count_tokens(self, texts: Sequence[Input]) -> list[int]:
         return [min(len(tokens_of(spelled(text))), self.manifest.max_tokens) for text in texts]
 
     def coverage(self, texts: Sequence[str]) -> list[float]:
@@ -117,9 +118,14 @@ class EchoChat:
         return said
 
 
-def spelled(text: Text) -> str:
-    """Token ids as text; without a vocabulary, each is its own number."""
+def spelled(text: Input) -> str:
+    """Token ids as text; without a vocabulary, each is its own number. A pair is one text behind the other."""
     return text if isinstance(text, str) else " ".join(str(token) for token in text)
+
+
+def _share(query: str, text: str) -> float:
+    words = {token.strip().lower() for token in tokens_of(query)}
+    return len(words & {token.strip().lower() for token in tokens_of(text)}) / max(len(words), 1)
 
 
 def _scores(token: str, top: int | None) -> tuple[TokenScore, ...]:

@@ -9,11 +9,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tulou.core.errors import ModelError
 from tulou.core.types import ModelManifest
-from tulou.service.engine.base import Text, known_ids
+from tulou.service.engine.base import Input, is_pair, known_ids, width_of
 from tulou.service.engine.coverage import Coverage
 
 if TYPE_CHECKING:
@@ -21,10 +21,18 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from tokenizers import Tokenizer
 
-    Compute = Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.float32]]
-    """Token ids and mask, (B, T) each, to logits (B, labels) or unit vectors (B, dimensions), not written to again."""
+    Compute = Callable[[dict[str, NDArray[np.int64]]], NDArray[np.float32]]
+    """`INPUTS`, (B, T) each, to logits (B, labels or 1) or unit vectors (B, dimensions), not written to again."""
 
+INPUTS = ("input_ids", "attention_mask", "token_type_ids")  # the last only where the graph asks for it
 BATCH_TEXTS = 16  # on a few cores, larger batches gain nothing and pad more
+
+
+class _Read(NamedTuple):
+    """One text, or a pair of them, as tokens; `type_ids` say which of the pair each is of."""
+
+    ids: list[int]
+    type_ids: list[int]
 
 
 class GraphEncoder:
@@ -38,21 +46,20 @@ class GraphEncoder:
         self._vocabulary = tokenizer.get_vocab_size()
         self._coverage = Coverage(self._tokenizer)
 
-    def encode(self, texts: Sequence[Text]) -> NDArray[np.float32]:
+    def encode(self, texts: Sequence[Input]) -> NDArray[np.float32]:
         import numpy as np
 
-        is_classifier = self.manifest.task == "classify"
-        width = len(self.manifest.labels) if is_classifier else self.manifest.dimensions
-        rows = np.zeros((len(texts), width), dtype=np.float32)
-        encoded = [ids or [0] for ids in self._ids(texts)]  # never nothing at all
-        order = sorted(range(len(texts)), key=lambda i: len(encoded[i]))
+        rows = np.zeros((len(texts), width_of(self.manifest)), dtype=np.float32)
+        read = self._read(texts)
+        order = sorted(range(len(texts)), key=lambda i: len(read[i].ids))
         for start in range(0, len(order), BATCH_TEXTS):
             chosen = order[start : start + BATCH_TEXTS]
-            rows[chosen] = self._infer([encoded[i] for i in chosen])
-        return _softmax(rows) if is_classifier else rows
+            rows[chosen] = self._infer([read[i] for i in chosen])
+        told = _TOLD.get(self.manifest.task)
+        return told(rows) if told else rows
 
-    def count_tokens(self, texts: Sequence[Text]) -> list[int]:
-        return [len(ids) for ids in self._ids(texts)]
+    def count_tokens(self, texts: Sequence[Input]) -> list[int]:
+        return [len(each.ids) for each in self._read(texts)]
 
     def coverage(self, texts: Sequence[str]) -> list[float]:
         return [self._coverage(text) for text in texts]
@@ -61,29 +68,30 @@ class GraphEncoder:
         with self._lock:
             self._compute = None
 
-    def _ids(self, texts: Sequence[Text]) -> list[list[int]]:
-        """Token ids of each text; those that came as ids stay as they are, cut to what the model reads."""
-        spoken = iter(self._tokenizer.encode_batch([text for text in texts if isinstance(text, str)]))
-        return [
-            next(spoken).ids
-            if isinstance(text, str)
-            else known_ids(text[: self.manifest.max_tokens], self._vocabulary, "input")
-            for text in texts
-        ]
+    def _read(self, texts: Sequence[Input]) -> list[_Read]:
+        """The tokens of each text; those that came as ids stay as they are, cut to what the model reads."""
+        encodings = self._tokenizer.encode_batch([text for text in texts if isinstance(text, str) or is_pair(text)])
+        spoken = (_Read(each.ids, each.type_ids) for each in encodings)
+        return [next(spoken) if isinstance(text, str) or is_pair(text) else self._given(text) for text in texts]
 
-    def _infer(self, encoded: list[list[int]]) -> NDArray[np.float32]:
+    def _given(self, ids: Sequence[Any]) -> _Read:
+        known = known_ids(ids[: self.manifest.max_tokens], self._vocabulary, "input")
+        return _Read(known, [0] * len(known))
+
+    def _infer(self, read: list[_Read]) -> NDArray[np.float32]:
         import numpy as np
 
-        longest = max(len(ids) for ids in encoded)
-        ids = np.zeros((len(encoded), longest), dtype=np.int64)  # (B, T)
-        mask = np.zeros_like(ids)  # (B, T); what it hides may hold any id
-        for row, each in enumerate(encoded):
-            ids[row, : len(each)] = each
-            mask[row, : len(each)] = 1
+        longest = max(1, *(len(each.ids) for each in read))  # never nothing at all
+        given = {name: np.zeros((len(read), longest), dtype=np.int64) for name in INPUTS}  # (B, T)
+        for row, each in enumerate(read):
+            size = max(len(each.ids), 1)
+            given["input_ids"][row, : len(each.ids)] = each.ids  # what the mask hides may hold any id
+            given["attention_mask"][row, :size] = 1
+            given["token_type_ids"][row, : len(each.type_ids)] = each.type_ids
         with self._lock:
             if self._compute is None:
                 raise ModelError(f"model {self.manifest.name!r} has been closed")
-            return self._compute(ids, mask)
+            return self._compute(given)
 
 
 def read_tokenizer(folder: Path) -> Tokenizer:
@@ -101,3 +109,13 @@ def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     raised = np.exp(logits - logits.max(axis=1, keepdims=True))
     probabilities: NDArray[np.float32] = (raised / raised.sum(axis=1, keepdims=True)).astype(np.float32)
     return probabilities
+
+
+def _sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    import numpy as np
+
+    scores: NDArray[np.float32] = (1 / (1 + np.exp(-logits.clip(-80, 80)))).astype(np.float32)
+    return scores
+
+
+_TOLD = {"classify": _softmax, "rerank": _sigmoid}  # by task: what is said of the logits; vectors are said as they are

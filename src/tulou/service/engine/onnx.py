@@ -26,7 +26,10 @@ def open_onnx(folder: Path, manifest: ModelManifest, threads: int) -> GraphEncod
     tokenizer = read_tokenizer(folder)
     session = open_session(folder / GRAPH, threads)
 
-    def compute(ids: NDArray[np.int64], mask: NDArray[np.int64]) -> NDArray[np.float32]:
-        return np.asarray(session.run(None, {"input_ids": ids, "attention_mask": mask})[0], dtype=np.float32)
+    wanted = {port.name for port in session.get_inputs()}
+
+    def compute(given: dict[str, NDArray[np.int64]]) -> NDArray[np.float32]:
+        asked = {name: values for name, values in given.items() if name in wanted}
+        return np.asarray(session.run(None, asked)[0], dtype=np.float32)
 
     return GraphEncoder(manifest, tokenizer, compute)

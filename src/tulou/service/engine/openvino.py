@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from tulou.core.errors import ModelError
 from tulou.core.extras import load_openvino
 from tulou.core.types import ModelManifest
-from tulou.service.engine.encoder import GraphEncoder, read_tokenizer
+from tulou.service.engine.encoder import INPUTS, GraphEncoder, read_tokenizer
 from tulou.service.engine.openvino_runtime import prepare_threads, serving_properties
 
 if TYPE_CHECKING:
@@ -42,8 +42,10 @@ def open_encoder(folder: Path, manifest: ModelManifest, threads: int) -> GraphEn
         raise ModelError(f"the model in {folder} cannot be loaded by OpenVINO: {err}") from err
     request = compiled.create_infer_request()
 
-    def compute(ids: NDArray[np.int64], mask: NDArray[np.int64]) -> NDArray[np.float32]:
-        outputs = request.infer({"input_ids": ids, "attention_mask": mask})
+    wanted = [name for name in INPUTS if any(name in port.get_names() for port in compiled.inputs)]
+
+    def compute(given: dict[str, NDArray[np.int64]]) -> NDArray[np.float32]:
+        outputs = request.infer({name: given[name] for name in wanted})
         return np.array(outputs[0], dtype=np.float32)  # copied: the next batch writes into the same memory
 
     return GraphEncoder(manifest, tokenizer, compute)

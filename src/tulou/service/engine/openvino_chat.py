@@ -5,6 +5,9 @@ lock (the binding does not let go of it), so the thread pauses between steps to 
 small model takes a millisecond and passing its words on as long, so words are passed on 25 times a second at most;
 an answer's first ones at once, and its last. A pipeline that fails in a step cannot be trusted with another: everyone
 who waits is told, and the engine is broken from then on.
+
+The library tells the score of the chosen token only, and bends no logits. Requests for more are written beside it, one
+after another, by the same graph read step by step (`openvino_steps`).
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ import queue
 import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,13 +37,14 @@ from tulou.service.engine.base import (
 )
 from tulou.service.engine.openvino_grammar import Grammars
 from tulou.service.engine.openvino_runtime import prepare_threads, serving_properties
+from tulou.service.engine.openvino_steps import Steps
 from tulou.service.engine.template import ChatTemplate
 from tulou.service.engine.text import Detokenizer, Scores, StopFilter
 from tulou.service.engine.tools import format_of
+from tulou.service.engine.writing import CONTEXT_TOKENS, Writer
 
 CLOSE_TIMEOUT_S = 2.0
 PASS_ON_EVERY_S = 0.04  # as quick as a film
-CONTEXT_TOKENS = 8  # of an answer begun before, enough to decode the next one rightly
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +53,7 @@ logger = logging.getLogger(__name__)
 class _Answer:
     """One answer wanted: what to write it from, and where its pieces go."""
 
-    ids: Any  # (1, T) int64: the prompt, and the beginning of the answer where there is one
+    ids: list[int]  # the prompt, and the beginning of the answer where there is one
     prompt_tokens: int
     begun_tokens: int
     tokens_left: int
@@ -94,6 +99,9 @@ class OpenVinoChat:
             pad_token=self._tokenizer.get_pad_token(),
         )
         self._grammars = Grammars(self._tokenizer, self._vocabulary)
+        config = self._pipeline.get_config()
+        ends = {config.eos_token_id, *config.stop_token_ids}
+        self._writer = Writer(Steps(folder, manifest, threads).begin, self._decode, ends)
         self._inbox: queue.SimpleQueue[_Answer | None] = queue.SimpleQueue()  # None: close
         self._door = threading.Lock()  # nobody enters the inbox after its last emptying
         self._ended = ""  # why nothing is answered any more
@@ -116,7 +124,21 @@ class OpenVinoChat:
         with self._door:
             if self._ended:
                 raise ModelError(self._ended)
-            self._inbox.put(answer)
+            if _is_beyond_the_library(request):
+                deltas = self._writer.write(request, answer.ids, answer.prompt_tokens, answer.tokens_left)
+            else:
+                self._inbox.put(answer)
+                deltas = self._read(answer)
+        async with aclosing(deltas):
+            async for delta in deltas:
+                yield delta
+
+    def close(self) -> None:
+        self._inbox.put(None)
+        self._writer.close()
+        self._thread.join(CLOSE_TIMEOUT_S)
+
+    async def _read(self, answer: _Answer) -> AsyncGenerator[ChatDelta, None]:
         try:
             while True:
                 piece = await answer.pieces.get()
@@ -128,12 +150,12 @@ class OpenVinoChat:
         finally:
             answer.is_unwanted = True
 
-    def close(self) -> None:
-        self._inbox.put(None)
-        self._thread.join(CLOSE_TIMEOUT_S)
-
     def _prepare(self, request: Generation, loop: asyncio.AbstractEventLoop) -> _Answer:
-        _refuse_what_the_library_cannot(request)
+        if request.grammar is not None and request.begun:
+            raise Unsupported("begun", "an answer that must fit a schema cannot be continued by another replica")
+        known_ids(list(request.logit_bias), self._vocabulary, "logit_bias")
+        if _is_beyond_the_library(request):
+            _refuse_a_grammar(request)
         ids = self._ids(request, "")
         prompt_tokens, context = len(ids), self.manifest.max_tokens
         if prompt_tokens >= context:
@@ -143,7 +165,7 @@ class OpenVinoChat:
         begun_tokens = len(ids) - prompt_tokens
         tokens_left = max(min(request.max_tokens or DEFAULT_MAX_TOKENS, context - prompt_tokens) - begun_tokens, 0)
         return _Answer(
-            _row(ids), prompt_tokens, begun_tokens, tokens_left, self._config(request, tokens_left),
+            ids, prompt_tokens, begun_tokens, tokens_left, self._config(request, tokens_left),
             StopFilter(request.stop), Detokenizer(self._decode, ids[prompt_tokens:][-CONTEXT_TOKENS:]), loop,
             None if request.top_logprobs is None else Scores(), request.top_logprobs == 1,
         )  # fmt: skip
@@ -226,7 +248,7 @@ class OpenVinoChat:
 
     def _begin(self, number: int, answer: _Answer) -> bool:
         try:
-            answer.handle = self._pipeline.add_request(number, answer.ids, answer.config)
+            answer.handle = self._pipeline.add_request(number, _row(answer.ids), answer.config)
         except Exception as err:  # noqa: BLE001 -- a thread has no caller; the one who waits is told
             answer.tell(ModelError(f"model {self.manifest.name!r} refuses the request: {err}"))
             return False
@@ -309,18 +331,18 @@ def _coders(folder: Path, tokenizer: Any) -> tuple[Callable[[str, bool], list[in
     )
 
 
-def _refuse_what_the_library_cannot(request: Generation) -> None:
-    if request.logit_bias:
-        raise Unsupported("logit_bias", "Unsupported parameter: 'logit_bias' is not supported with this model")
-    most = 1 if request.is_greedy else 0  # the library tells of the chosen token only
-    if (request.top_logprobs or 0) > most:
-        raise Unsupported(
-            "top_logprobs",
-            f"Unsupported value: 'top_logprobs' does not support {request.top_logprobs} with this model. "
-            "Only 0 is supported, and 1 where temperature is 0",
-        )
-    if request.grammar is not None and request.begun:
-        raise Unsupported("begun", "an answer that must fit a schema cannot be continued by another replica")
+def _is_beyond_the_library(request: Generation) -> bool:
+    """Whether all the logits are needed: it tells the score of the chosen token, which greedily is the likeliest."""
+    told = 1 if request.is_greedy else 0
+    return bool(request.logit_bias) or (request.top_logprobs or 0) > told
+
+
+def _refuse_a_grammar(request: Generation) -> None:
+    """Of answers that are not written by the library, which alone reads schemas."""
+    if request.grammar is None:
+        return
+    param = "logit_bias" if request.logit_bias else "top_logprobs"
+    raise Unsupported(param, f"Unsupported parameter: {param!r} does not go with an answer that must fit a schema")
 
 
 def _row(ids: list[int]) -> Any:

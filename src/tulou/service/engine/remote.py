@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from tulou.core.errors import ModelError
 from tulou.core.types import ChatDelta, ModelManifest
-from tulou.service.engine.base import Generation, Relayed, Text, Unsupported
+from tulou.service.engine.base import Generation, Input, Relayed, Unsupported, is_pair
 
 if TYPE_CHECKING:
     import numpy as np
@@ -140,9 +140,11 @@ class RemoteChat(_Remote):
 
 
 class RemoteEncoder(_Remote):
-    def encode(self, texts: Sequence[Text]) -> NDArray[np.float32]:
+    def encode(self, texts: Sequence[Input]) -> NDArray[np.float32]:
         import numpy as np
 
+        if self.manifest.task == "rerank":
+            return self._graded([text for text in texts if is_pair(text)])
         if self.manifest.task == "classify":
             rows = np.zeros((len(texts), len(self.manifest.labels)), dtype=np.float32)
             column = {label: i for i, label in enumerate(self.manifest.labels)}
@@ -154,15 +156,31 @@ class RemoteEncoder(_Remote):
         packed = b"".join(base64.b64decode(each["embedding"]) for each in found)
         return np.frombuffer(packed, dtype="<f4").reshape(len(texts), self.manifest.dimensions).astype(np.float32)
 
-    def count_tokens(self, texts: Sequence[Text]) -> list[int]:
-        counts = [len(text.encode()) // BYTES_PER_TOKEN + 1 if isinstance(text, str) else len(text) for text in texts]
+    def count_tokens(self, texts: Sequence[Input]) -> list[int]:
+        spoken = ["".join(text) if is_pair(text) else text for text in texts]
+        counts = [len(text.encode()) // BYTES_PER_TOKEN + 1 if isinstance(text, str) else len(text) for text in spoken]
         return [min(count, self.manifest.max_tokens) for count in counts]
 
     def coverage(self, texts: Sequence[str]) -> list[float]:
         return [1.0 if text.strip() else 0.0 for text in texts]
 
-    def _ask(self, path: str, texts: Sequence[Text], **options: str) -> Any:
-        body = json.dumps({"model": self._model, "input": list(texts), **options}).encode()
+    def _graded(self, pairs: Sequence[tuple[str, str]]) -> NDArray[np.float32]:
+        """Scores (n, 1); those who ask the same are asked together."""
+        import numpy as np
+
+        rows = np.zeros((len(pairs), 1), dtype=np.float32)
+        for query in dict.fromkeys(query for query, _ in pairs):
+            places = [place for place, pair in enumerate(pairs) if pair[0] == query]
+            asked = {"query": query, "documents": [pairs[place][1] for place in places]}
+            for found in self._post("/v1/rerank", asked)["results"]:
+                rows[places[found["index"]]] = found["relevance_score"]
+        return rows
+
+    def _ask(self, path: str, texts: Sequence[Input], **options: str) -> Any:
+        return self._post(path, {"input": list(texts), **options})
+
+    def _post(self, path: str, asked: dict[str, Any]) -> Any:
+        body = json.dumps({"model": self._model, **asked}).encode()
         headers = {"content-type": "application/json"}
         if self._authorization:
             headers["authorization"] = self._authorization

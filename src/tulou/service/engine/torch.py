@@ -6,36 +6,33 @@ that generates. The folder holds what `save_pretrained` wrote, plus `model.json`
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import threading
-from collections import Counter
-from collections.abc import AsyncGenerator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tulou.core.errors import ModelError
 from tulou.core.extras import load_extra
-from tulou.core.types import ChatDelta, ModelManifest, TokenScore
+from tulou.core.types import ChatDelta, ModelManifest
 from tulou.service.engine.base import (
     DEFAULT_MAX_TOKENS,
     Generation,
+    Input,
     PromptTooLong,
-    Text,
     Unsupported,
     as_template_sees,
+    is_pair,
     known_ids,
+    width_of,
 )
-from tulou.service.engine.text import Detokenizer, Scores, StopFilter
 from tulou.service.engine.tools import format_of
+from tulou.service.engine.writing import Writer
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
 BATCH_TEXTS = 16
-CONTEXT_TOKENS = 8  # of an answer begun before, enough to decode the next one rightly
 
 
 class _Torch:
@@ -57,56 +54,63 @@ class _Torch:
 
 class TorchEncoder(_Torch):
     def __init__(self, folder: Path, manifest: ModelManifest, threads: int) -> None:
-        is_classifier = manifest.task == "classify"
-        head = "AutoModelForSequenceClassification" if is_classifier else "AutoModel"
+        head = "AutoModel" if manifest.task == "embed" else "AutoModelForSequenceClassification"
         super().__init__(folder, manifest, threads, head)
+        # a pair's two texts, by numbers of their own; not every tokenizer says by itself that its model wants them
+        self._tells_apart = manifest.task == "rerank" and getattr(self._model.config, "type_vocab_size", 0) > 1
 
-    def encode(self, texts: Sequence[Text]) -> NDArray[np.float32]:
+    def encode(self, texts: Sequence[Input]) -> NDArray[np.float32]:
         import numpy as np
 
-        width = len(self.manifest.labels) if self.manifest.task == "classify" else self.manifest.dimensions
-        rows = np.zeros((len(texts), width), dtype=np.float32)
-        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
+        rows = np.zeros((len(texts), width_of(self.manifest)), dtype=np.float32)
+        order = sorted(range(len(texts)), key=lambda i: _length(texts[i]))
         for start in range(0, len(order), BATCH_TEXTS):
             chosen = order[start : start + BATCH_TEXTS]
             rows[chosen] = self._infer([texts[i] for i in chosen])
         return rows
 
-    def count_tokens(self, texts: Sequence[Text]) -> list[int]:
-        return [len(ids) for ids in self._ids(texts, add_special_tokens=True)]
+    def count_tokens(self, texts: Sequence[Input]) -> list[int]:
+        return [len(ids) for ids in self._read(texts)["input_ids"]]
 
     def coverage(self, texts: Sequence[str]) -> list[float]:
         unknown = self._tokenizer.unk_token_id
         return [
             sum(token != unknown for token in ids) / len(ids) if ids else 0.0
-            for ids in self._ids(texts, add_special_tokens=False)
+            for ids in self._read(texts, add_special_tokens=False)["input_ids"]
         ]
 
-    def _ids(self, texts: Sequence[Text], add_special_tokens: bool) -> list[list[int]]:
-        """Token ids of each text, cut to what the model reads; those that came as ids stay as they are."""
-        spoken = [text for text in texts if isinstance(text, str)]
-        tokenized = self._tokenizer(
-            spoken,
-            add_special_tokens=add_special_tokens,
-            truncation=True,
-            max_length=self.manifest.max_tokens,
-        )["input_ids"] if spoken else []  # fmt: skip
-        rest = iter(tokenized)
-        return [
-            next(rest)
-            if isinstance(text, str)
-            else known_ids(text[: self.manifest.max_tokens], len(self._tokenizer), "input")
-            for text in texts
-        ]
+    def _read(self, texts: Sequence[Input], add_special_tokens: bool = True) -> dict[str, list[list[int]]]:
+        """What the model is given of each text, cut to what it reads; what came as ids stays as it is."""
+        options = {
+            "add_special_tokens": add_special_tokens,
+            "truncation": True,
+            "max_length": self.manifest.max_tokens,
+            "return_token_type_ids": self._tells_apart,
+        }
+        read: list[dict[str, list[int]]] = []
+        for text in texts:
+            if isinstance(text, str):
+                read.append(self._tokenizer(text, **options))
+            elif is_pair(text):  # as lists, because alone an empty text would be no text
+                pair = self._tokenizer([text[0]], [text[1]], **options)
+                read.append({kind: values[0] for kind, values in pair.items()})
+            else:
+                ids = known_ids(text[: self.manifest.max_tokens], len(self._tokenizer), "input")  # type: ignore[arg-type]
+                read.append({"input_ids": ids, "token_type_ids": [0] * len(ids)})
+        kinds = ["input_ids", *(["token_type_ids"] if self._tells_apart else [])]
+        return {kind: [list(each[kind]) for each in read] for kind in kinds}
 
-    def _infer(self, texts: list[Text]) -> NDArray[np.float32]:
+    def _infer(self, texts: list[Input]) -> NDArray[np.float32]:
         torch = self._torch
         filler = self._tokenizer.pad_token_id or 0
-        ids = [each or [filler] for each in self._ids(texts, add_special_tokens=True)]  # attention needs one token
-        batch = self._tokenizer.pad({"input_ids": ids}, return_tensors="pt")
+        read = self._read(texts)
+        read["input_ids"] = [each or [filler] for each in read["input_ids"]]  # attention needs one token
+        batch = self._tokenizer.pad(read, return_tensors="pt")
         with torch.inference_mode():
             if self.manifest.task == "classify":
                 rows = torch.softmax(self._model(**batch).logits.float(), dim=-1)  # (B, labels)
+            elif self.manifest.task == "rerank":
+                rows = torch.sigmoid(self._model(**batch).logits.float())  # (B, 1)
             else:
                 states = self._model(**batch).last_hidden_state.float()  # (B, T, D)
                 mask = batch["attention_mask"].unsqueeze(-1)  # (B, T, 1)
@@ -116,10 +120,14 @@ class TorchEncoder(_Torch):
         return found
 
 
+def _length(text: Input) -> int:
+    return sum(map(len, text)) if is_pair(text) else len(text)
+
+
 class TorchChat(_Torch):
     def __init__(self, folder: Path, manifest: ModelManifest, threads: int) -> None:
         super().__init__(folder, manifest, threads, "AutoModelForCausalLM")
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="generation")
+        self._writer = Writer(self._begin, self._tokenizer_decode, self._ends())
 
     @property
     def tool_format(self) -> str | None:
@@ -139,39 +147,14 @@ class TorchChat(_Torch):
         if prompt_tokens >= context:
             raise PromptTooLong(prompt_tokens, context)
         ids = self._ids(request, request.begun)
-        begun_tokens = len(ids) - prompt_tokens
-        limit = min(request.max_tokens or DEFAULT_MAX_TOKENS, context - prompt_tokens) - begun_tokens
-        loop = asyncio.get_running_loop()
-        tokens: asyncio.Queue[tuple[int, TokenScore | None] | None] = asyncio.Queue()
-        is_unwanted = threading.Event()
-
-        def tell(token: tuple[int, TokenScore | None] | None) -> None:
-            with contextlib.suppress(RuntimeError):  # the loop, and so the reader, may have gone
-                loop.call_soon_threadsafe(tokens.put_nowait, token)
-
-        work = loop.run_in_executor(self._thread, self._write, ids, limit, request, tell, is_unwanted)
-        before = ids[prompt_tokens:][-CONTEXT_TOKENS:]
-        text, stops, scores = Detokenizer(self._tokenizer_decode, before), StopFilter(request.stop), Scores()
-        try:
-            while not stops.is_stopped:
-                token = await tokens.get()
-                is_last = token is None
-                added = [] if token is None else [token[0]]
-                scores.push([token[1]] if token and token[1] else [])
-                shown = stops.push(text.push(added, is_last), is_last)
-                taken = scores.take(shown, is_last and not stops.is_stopped)
-                if shown or taken:
-                    yield ChatDelta(shown, scores=taken)
-                if is_last:
-                    break
-            is_unwanted.set()
-            has_ended = await work or stops.is_stopped
-            yield ChatDelta("", "stop" if has_ended else "length", prompt_tokens, begun_tokens + text.count)
-        finally:
-            is_unwanted.set()
+        tokens_left = min(request.max_tokens or DEFAULT_MAX_TOKENS, context - prompt_tokens)
+        tokens_left -= len(ids) - prompt_tokens
+        async with aclosing(self._writer.write(request, ids, prompt_tokens, tokens_left)) as deltas:
+            async for delta in deltas:
+                yield delta
 
     def close(self) -> None:
-        self._thread.shutdown(wait=False, cancel_futures=True)
+        self._writer.close()
 
     def _ids(self, request: Generation, begun: str) -> list[int]:
         """Token ids of the prompt with the beginning of the answer behind it."""
@@ -202,66 +185,23 @@ class TorchChat(_Torch):
         text: str = self._tokenizer.decode(ids, skip_special_tokens=True)
         return text
 
-    def _write(self, ids: list[int], limit: int, request: Generation, tell: Any, is_unwanted: threading.Event) -> bool:
-        """Generate in this thread, telling token after token and None at the end; whether the model ended itself."""
-        torch = self._torch
-        ends = self._model.generation_config.eos_token_id
-        ends = set(ends if isinstance(ends, list) else [ends]) | {self._tokenizer.eos_token_id}
-        generator = torch.Generator().manual_seed(request.seed) if request.seed is not None else None
-        cache, step = None, torch.tensor([ids])  # (1, T)
-        written: Counter[int] = Counter()
-        try:
+    def _begin(self) -> Callable[[list[int]], NDArray[np.float32]]:
+        torch, cache = self._torch, None
+
+        def read(ids: list[int]) -> NDArray[np.float32]:
+            nonlocal cache
             with torch.inference_mode():
-                for _ in range(limit):
-                    if is_unwanted.is_set():
-                        return False
-                    output = self._model(input_ids=step, past_key_values=cache, use_cache=True)
-                    cache = output.past_key_values
-                    logits = output.logits[0, -1].float()  # (V,)
-                    token = _choose(torch, _weighed(logits, request, written), request, generator)
-                    written[token] += 1
-                    tell((token, self._score(logits, token, request.top_logprobs)))
-                    if token in ends:
-                        return True
-                    step = torch.tensor([[token]])
-            return False
-        finally:
-            tell(None)
+                output = self._model(input_ids=torch.tensor([ids]), past_key_values=cache, use_cache=True)  # (1, T)
+            cache = output.past_key_values
+            logits: NDArray[np.float32] = output.logits[0, -1].float().numpy()  # (V,)
+            return logits
 
-    def _score(self, logits: Any, token: int, top: int | None) -> TokenScore | None:
-        """Of `token` among `logits` (V,), as the model sees it: before penalties and temperature."""
-        if top is None:
-            return None
-        logprobs = self._torch.log_softmax(logits, dim=-1)
-        best = logprobs.topk(top)
-        others = zip(best.indices.tolist(), best.values.tolist(), strict=True)
-        return TokenScore(
-            self._tokenizer_decode([token]),
-            float(logprobs[token]),
-            tuple((self._tokenizer_decode([other]), logprob) for other, logprob in others),
-        )
+        return read
 
-
-def _weighed(logits: Any, request: Generation, written: Counter[int]) -> Any:
-    """`logits` (V,) with OpenAI's penalties for what was written before, and the request's own bias."""
-    if not (request.frequency_penalty or request.presence_penalty or request.logit_bias):
-        return logits
-    weighed = logits.clone()
-    for token, count in written.items():
-        weighed[token] -= count * request.frequency_penalty + request.presence_penalty
-    for token, bias in request.logit_bias.items():
-        weighed[token] += bias
-    return weighed
-
-
-def _choose(torch: Any, logits: Any, request: Generation, generator: Any) -> int:
-    """The next token from `logits` (V,): the likeliest, or one drawn from the nucleus that holds `top_p`."""
-    if request.is_greedy:
-        return int(logits.argmax())
-    probabilities, tokens = torch.softmax(logits / request.temperature, dim=-1).sort(descending=True)
-    is_outside = probabilities.cumsum(-1) - probabilities > request.top_p
-    probabilities[is_outside] = 0.0
-    return int(tokens[torch.multinomial(probabilities, 1, generator=generator)])
+    def _ends(self) -> set[int]:
+        """Tokens that end an answer."""
+        ends = self._model.generation_config.eos_token_id
+        return set(ends if isinstance(ends, list) else [ends]) | {self._tokenizer.eos_token_id}
 
 
 def open_torch(folder: Path, manifest: ModelManifest, threads: int) -> TorchEncoder | TorchChat:

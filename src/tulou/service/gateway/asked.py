@@ -13,7 +13,7 @@ from msgspec import Meta, Struct
 
 from tulou.core.types import Message, ToolCall
 from tulou.service.engine.base import Generation, Grammar, Text
-from tulou.service.engine.tools import grammar_for
+from tulou.service.engine.tools import FORMATS, grammar_for
 from tulou.service.gateway import refusals
 from tulou.service.gateway.inputs import texts_of
 from tulou.service.gateway.peek import StreamOptions
@@ -148,9 +148,12 @@ class Sampled(Struct, kw_only=True):
     def choices(self) -> int:
         return self.n or 1
 
-    def _generations(self, prompt: Text | tuple[Message, ...], **more: Any) -> list[Generation]:
-        """As many as choices are wanted; a seed counts up from one to the next, so that they differ repeatably."""
-        stop = (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
+    def _generations(self, prompt: Text | tuple[Message, ...], end: str = "", **more: Any) -> list[Generation]:
+        """As many as choices are wanted; a seed counts up from one to the next, so that they differ repeatably.
+
+        `end`: text behind which nothing more is wanted.
+        """
+        stop = (self.stop, end) if isinstance(self.stop, str) else (*(self.stop or ()), end)
         return [
             Generation(
                 prompt,
@@ -219,11 +222,16 @@ class ChatBody(Sampled, kw_only=True):
             grammar = grammar_for(tools, tool_format)
         return self._generations(
             messages,
+            end="" if grammar or not tools else self._end_of_calls(tool_format),
             max_tokens=self.max_completion_tokens or self.max_tokens,
             top_logprobs=(self.top_logprobs or 0) if self.logprobs else None,
             grammar=grammar,
             tools=tools,
         )
+
+    def _end_of_calls(self, tool_format: str | None) -> str:
+        """The mark that ends the first call, where it is to be the only one; a call is read without it, too."""
+        return FORMATS[tool_format].after if tool_format and self.parallel_tool_calls is False else ""
 
     def _grammar(self) -> Grammar | None:
         if isinstance(self.response_format, SchemaFormat):

@@ -68,6 +68,15 @@ class _ScoreList(Struct):
     data: list[_Scores]
 
 
+class _Grade(Struct):
+    index: int
+    relevance_score: float
+
+
+class _Ranking(Struct):
+    results: list[_Grade]
+
+
 class _Failure(Struct):
     error: _Problem
 
@@ -75,6 +84,7 @@ class _Failure(Struct):
 _chunk = msgspec.json.Decoder(_Chunk)
 _vectors = msgspec.json.Decoder(_Vectors)
 _scores = msgspec.json.Decoder(_ScoreList)
+_ranking = msgspec.json.Decoder(_Ranking)
 _failure = msgspec.json.Decoder(_Failure)
 
 
@@ -148,6 +158,12 @@ def probabilities(raw: bytes, labels: Sequence[str]) -> NDArray[np.float32]:
         for score in each.scores:
             row[column[score.label]] = score.score
     return rows
+
+
+def grades(raw: bytes) -> list[float]:
+    """Scores of the documents, in the order in which they were asked about."""
+    results = _ranking.decode(raw).results
+    return [each.relevance_score for each in sorted(results, key=lambda each: each.index)]
 
 
 def worded(answer: Whole) -> refusals.ApiError:

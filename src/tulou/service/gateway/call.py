@@ -13,7 +13,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.types import Send
 
 from tulou.core.types import ChatDelta, ModelManifest
-from tulou.service.engine.base import Generation, Text
+from tulou.service.engine.base import Generation, Input
 from tulou.service.gateway.entry import Caller
 from tulou.service.pool import Manifests
 
@@ -45,7 +45,7 @@ class Backend(Protocol):
 
     def generate(self, model: str, request: Generation, caller: Caller) -> AsyncGenerator[ChatDelta, None]: ...
 
-    async def encode(self, model: str, texts: Sequence[Text], caller: Caller) -> Encoded: ...
+    async def encode(self, model: str, texts: Sequence[Input], caller: Caller) -> Encoded: ...
 
 
 @dataclass(frozen=True)

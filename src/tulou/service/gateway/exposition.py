@@ -1,7 +1,9 @@
 """Metrics as Prometheus reads them, of one process or of several together.
 
 Counters, histograms and requests in flight of gateway workers add up; what only the main process knows (replicas, how
-many are wanted) is taken from it alone. A worker that died keeps its place in the counters, so that they never fall.
+many are wanted) is taken from it alone. What each worker sees of the same replicas does not add up: the largest number
+is told, so that a replica that one worker leaves alone shows. A worker that died keeps its place in the counters, so
+that they never fall.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from tulou.core.telemetry import Metrics
 from tulou.service.pool import ReplicaStatus
 
 OF_THE_FLEET = ("tulou_replicas", "tulou_replicas_wanted")
+SEEN_BY_EACH = ("tulou_replica_breakers",)
 
 
 class Sampled(Struct):
@@ -57,7 +60,7 @@ def lasting(families: Iterable[Family]) -> list[Family]:
 
 
 def merge(snapshots: Iterable[Iterable[Family]]) -> list[Family]:
-    """One family of each name, equal samples added up."""
+    """One family of each name; of equal samples the sum, or the largest where all look at the same (`SEEN_BY_EACH`)."""
     families: dict[str, Family] = {}
     totals: dict[str, dict[tuple[str, tuple[tuple[str, str], ...]], float]] = {}
     for family in (family for each in snapshots for family in each):
@@ -67,6 +70,8 @@ def merge(snapshots: Iterable[Iterable[Family]]) -> list[Family]:
             key = sample.name, tuple(sorted(sample.labels.items()))
             if sample.name.endswith("_created"):  # a time, of which the first counts
                 total[key] = min(sample.value, total.get(key, sample.value))
+            elif family.name in SEEN_BY_EACH:
+                total[key] = max(sample.value, total.get(key, sample.value))
             else:
                 total[key] = total.get(key, 0.0) + sample.value
     return [

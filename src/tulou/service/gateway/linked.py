@@ -137,7 +137,7 @@ class LinkedPool:
 
     async def _follow(self) -> None:
         await self._line.follow()
-        os.kill(os.getpid(), signal.SIGTERM)  # the main process is gone, and its replicas are going
+        os.kill(os.getpid(), signal.SIGINT)  # the main process is gone, and its replicas are going
 
     async def _tell_regularly(self) -> None:
         tellings = 0

@@ -31,7 +31,7 @@ _ANSWERS: dict[str, tuple[str, Any]] = {  # by path: what it does, and the type 
     "/v1/chat/completions": ("Answer a conversation", wire.Completion[wire.ChatChoice]),
     "/v1/completions": ("Continue a text", wire.Completion[wire.TextChoice]),
     "/v1/embeddings": ("Turn texts into vectors", wire.EmbeddingList),
-    "/v1/rerank": ("Order documents by their likeness to a query", wire.Ranking),
+    "/v1/rerank": ("Order documents by how well they answer a query", wire.Ranking),
     "/v1/classify": ("Label texts", wire.ClassificationList),
 }
 _TYPES = (*(operation.asked for operation in OPERATIONS), *(type_ for _, type_ in _ANSWERS.values()), wire.ModelCard,
@@ -61,7 +61,7 @@ def document(models: Mapping[str, ModelManifest], url: str = "/") -> Schema:
     paths: Schema = {}
     for operation in OPERATIONS:
         summary, answer = _ANSWERS[operation.path]
-        names = [name for name, manifest in models.items() if manifest.task == operation.task]
+        names = [name for name, manifest in models.items() if manifest.task in operation.tasks]
         wanted = {"allOf": [refs[operation.asked], {"type": "object", "properties": {"model": {"enum": names}}}]}
         shown = {"application/json": {"schema": refs[answer]}}
         if operation.task == "chat":

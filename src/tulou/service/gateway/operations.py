@@ -21,12 +21,18 @@ class Operation:
     asked: type[msgspec.Struct]
     answer: Callable[[Call], Coroutine[Any, Any, Response]]
     decoder: msgspec.json.Decoder[Any]
+    tasks: tuple[Task, ...]  # of models that can be asked so, `task` among them
 
     @classmethod
     def of(
-        cls, path: str, task: Task, body: type[msgspec.Struct], answer: Callable[[Call], Coroutine[Any, Any, Response]]
+        cls,
+        path: str,
+        task: Task,
+        body: type[msgspec.Struct],
+        answer: Callable[[Call], Coroutine[Any, Any, Response]],
+        *also: Task,
     ) -> Operation:
-        return cls(path, task, body, answer, msgspec.json.Decoder(body))
+        return cls(path, task, body, answer, msgspec.json.Decoder(body), (task, *also))
 
 
 async def _embeddings(call: Call) -> Response:
@@ -45,10 +51,16 @@ async def _classify(call: Call) -> Response:
 
 
 async def _rerank(call: Call) -> Response:
-    """By cosine of vectors: the documents' order is that of the search index, not a cross-encoder's."""
-    encoded = await _encode(call)
-    texts = call.body.texts[1:] if call.body.return_documents else None
-    results = wire.ranking(encoded.rows, call.body.top_n, texts)
+    """By a cross-encoder, which reads query and document together; by cosine of vectors where there are only those."""
+    query, *documents = call.body.texts
+    if call.manifest.task == "rerank":
+        pairs = [(query, document) for document in documents]
+        encoded = await call.backend.encode(call.body.model, pairs, call.caller)
+        scores = encoded.rows[:, 0]  # (documents,)
+    else:
+        encoded = await _encode(call)
+        scores = encoded.rows[1:] @ encoded.rows[0]  # (documents,)
+    results = wire.ranking(scores, call.body.top_n, documents if call.body.return_documents else None)
     return json_response(wire.Ranking(call.id("rerank"), call.body.model, results, _usage(encoded)))
 
 
@@ -64,6 +76,6 @@ OPERATIONS = (
     Operation.of("/v1/chat/completions", "chat", asked.ChatBody, completions.chat),
     Operation.of("/v1/completions", "chat", asked.CompletionBody, completions.text),
     Operation.of("/v1/embeddings", "embed", asked.EmbeddingBody, _embeddings),
-    Operation.of("/v1/rerank", "embed", asked.RerankBody, _rerank),
+    Operation.of("/v1/rerank", "rerank", asked.RerankBody, _rerank, "embed"),
     Operation.of("/v1/classify", "classify", asked.ClassifyBody, _classify),
 )

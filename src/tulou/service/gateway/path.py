@@ -69,7 +69,7 @@ def find_model(exchange: Exchange) -> None:
     manifest = switchboard.models.get(name)
     if manifest is None:
         raise refusals.model_unknown(name)
-    if manifest.task != operation.task:
+    if manifest.task not in operation.tasks:
         raise refusals.model_unfit(name, manifest.task, operation.path)
     if not exchange.key.may_use(name):
         raise refusals.model_forbidden(name, exchange.key.id)

@@ -1,7 +1,8 @@
 """Running an ASGI application with uvicorn on a socket that was claimed beforehand.
 
-The port is bound before any model is loaded, so that one in use is told at once. A first Ctrl-C or SIGTERM lets answers
-finish for a moment, then everything stops, within five seconds; a second one stops at once.
+The port is bound before any model is loaded, so that one in use is told at once. Ctrl-C lets answers finish for a
+moment, then everything stops, within five seconds. SIGTERM, which a deploy sends, takes no more connections and lets
+answers finish for as long as `service.drain_s` says. A second signal stops at once.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import signal
 import socket
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from types import FrameType
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -22,7 +24,7 @@ from tulou.core.errors import ServiceError
 from tulou.core.service_settings import ServiceSettings
 from tulou.service.gateway.protocol import GatewayProtocol
 
-DRAIN_S = 1.0  # for answers under way when asked to stop
+DRAIN_S = 1.0  # for answers under way when somebody pressed Ctrl-C
 BACKLOG = 2048
 
 
@@ -49,10 +51,16 @@ def address(sock: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def serve(app: ASGIApp, sock: socket.socket, on_started: Callable[[], Awaitable[None]] | None = None) -> None:
+def serve(
+    app: ASGIApp,
+    sock: socket.socket,
+    on_started: Callable[[], Awaitable[None]] | None = None,
+    drain_s: float = DRAIN_S,
+) -> None:
     """Serve `app` on `sock` until Ctrl-C or SIGTERM, then return; blocks.
 
-    `on_started` runs beside the server once it accepts requests; an error in it stops the server and is raised here.
+    After SIGTERM answers under way have `drain_s` to finish. `on_started` runs beside the server once it accepts
+    requests; an error in it stops the server and is raised here.
     """
     config = uvicorn.Config(
         app,
@@ -66,18 +74,19 @@ def serve(app: ASGIApp, sock: socket.socket, on_started: Callable[[], Awaitable[
         proxy_headers=False,  # read by the applications' side alone, see `cold.py`
         timeout_graceful_shutdown=int(DRAIN_S),
     )
-    server = _Server(config)
+    server = _Server(config, drain_s)
     loop_factory = config.get_loop_factory()
     with asyncio.Runner(loop_factory=loop_factory) as runner:
         runner.run(_serve(server, sock, on_started))
 
 
-async def until_signal() -> None:
-    """Return at the first Ctrl-C or SIGTERM."""
-    loop, came = asyncio.get_running_loop(), asyncio.Event()
+async def until_signal() -> signal.Signals:
+    """Return the next Ctrl-C or SIGTERM."""
+    loop = asyncio.get_running_loop()
+    came: asyncio.Queue[signal.Signals] = asyncio.Queue()
     for each in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(each, came.set)
-    await came.wait()
+        loop.add_signal_handler(each, came.put_nowait, each)
+    return await came.get()
 
 
 async def _serve(server: _Server, sock: socket.socket, on_started: Callable[[], Awaitable[None]] | None) -> None:
@@ -106,9 +115,17 @@ async def _when_started(server: _Server, then: Callable[[], Awaitable[None]]) ->
 class _Server(uvicorn.Server):
     """Stops on a signal like uvicorn, but returns afterwards, so that the caller can tidy up."""
 
-    def __init__(self, config: uvicorn.Config) -> None:
+    def __init__(self, config: uvicorn.Config, drain_s: float) -> None:
         super().__init__(config)
         self.accepts = asyncio.Event()
+        self._drain_s = drain_s
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if self.should_exit:
+            self.force_exit = True
+        elif sig == signal.SIGTERM:
+            self.config.timeout_graceful_shutdown = self._drain_s  # type: ignore[assignment]  # it may be a fraction
+        super().handle_exit(sig, frame)
 
     async def on_tick(self, counter: int) -> bool:
         """uvicorn calls this ten times a second; once a second the connections are looked at."""

@@ -178,6 +178,13 @@ class GatewayModels:
         body = {"model": model, "input": list(texts), "encoding_format": "base64"}
         return asking.embeddings(await self._encoded("/v1/embeddings", body))
 
+    async def rerank(self, model: str, query: str, texts: Sequence[str]) -> list[float]:
+        self._find(model, "rerank")
+        if not texts:
+            return []
+        body = {"model": model, "query": query, "documents": list(texts)}
+        return asking.grades(await self._encoded("/v1/rerank", body))
+
     async def _encoded(self, path: str, body: dict[str, Any]) -> bytes:
         with self._switchboard.entry(self._route, body["model"]) as entry:
             answer = await self._ask(entry, path, msgspec.json.encode(body), is_streamed=False)

@@ -251,11 +251,10 @@ def classifications(
     return rows
 
 
-def ranking(rows: NDArray[np.float32], top_n: int | None, texts: Sequence[str] | None) -> list[Ranked]:
-    """Documents by cosine with the query; `rows` are unit vectors (1 + documents, dimensions), the query's first."""
-    cosines = rows[1:] @ rows[0]  # (documents,)
-    order = (-cosines).argsort(kind="stable")[:top_n]
-    return [Ranked(int(i), float(cosines[i]), RankedText(texts[i]) if texts is not None else None) for i in order]
+def ranking(scores: NDArray[np.float32], top_n: int | None, texts: Sequence[str] | None) -> list[Ranked]:
+    """Documents by their scores, (documents,), the best first."""
+    order = (-scores).argsort(kind="stable")[:top_n]
+    return [Ranked(int(i), float(scores[i]), RankedText(texts[i]) if texts is not None else None) for i in order]
 
 
 def chat_logprobs(scores: Sequence[TokenScore]) -> ChatLogprobs:

@@ -15,6 +15,7 @@ import os
 import signal
 import socket
 import time
+from asyncio import FIRST_COMPLETED
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -30,7 +31,7 @@ from tulou.core.types import ModelManifest
 from tulou.service.gateway.exposition import Family, lasting, merge, note_states, snapshot
 from tulou.service.gateway.linked import State
 from tulou.service.gateway.policy.rollout import Variant, VariantTable
-from tulou.service.gateway.server import BACKLOG, claim_port
+from tulou.service.gateway.server import BACKLOG, claim_port, until_signal
 from tulou.service.line import Line, LineEnded
 from tulou.service.pool import Endpoint, Pool
 from tulou.service.scaling import Scaling
@@ -39,7 +40,7 @@ from tulou.service.supervise import STEADY_AFTER_S, pause_s, rotate
 PUSH_EVERY_S = 1.0  # without a change
 ASK_S = 2.0
 START_S = 60.0
-STOP_GRACE_S = 3.0
+STOP_GRACE_S = 3.0  # beyond the time that answers have to finish
 HUNG_S = 30.0  # of silence of a worker that says something five times a second
 
 logger = logging.getLogger(__name__)
@@ -160,16 +161,18 @@ class Workers:
         except TimeoutError:
             raise ServiceError(f"a gateway worker does not come up; see the logs in {self._logs_dir}") from None
 
-    async def stop(self) -> None:
-        """Let answers finish for a moment, then end the workers."""
+    async def stop(self, drain_s: float | None = None) -> None:
+        """End the workers: after a moment, or let answers finish for up to `drain_s`; a further signal ends that."""
         self._is_stopping = True
         running = [each.process for each in self._workers if each.process and each.process.returncode is None]
         for process in running:
             with contextlib.suppress(ProcessLookupError):
-                process.send_signal(signal.SIGTERM)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(STOP_GRACE_S):
-                await asyncio.gather(*(process.wait() for process in running))
+                process.send_signal(signal.SIGINT if drain_s is None else signal.SIGTERM)
+        ended, hurried = asyncio.create_task(_all_ended(running)), asyncio.create_task(_signalled())
+        await asyncio.wait({ended, hurried}, timeout=STOP_GRACE_S + (drain_s or 0.0), return_when=FIRST_COMPLETED)
+        for waiting in (ended, hurried):
+            waiting.cancel()
+        await asyncio.gather(ended, hurried, return_exceptions=True)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -282,6 +285,14 @@ class Workers:
             worker.line.close()
             following.cancel()
             await asyncio.gather(following, return_exceptions=True)
+
+
+async def _all_ended(processes: Iterable[asyncio.subprocess.Process]) -> None:
+    await asyncio.gather(*(process.wait() for process in processes))
+
+
+async def _signalled() -> None:
+    await until_signal()
 
 
 def _added(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
