@@ -15,7 +15,9 @@ import logging
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from tulou.core.errors import ServiceError
 from tulou.service.gateway import answers, refusals
@@ -31,8 +33,7 @@ PATIENCE_S = 10.0  # for a replica to come back, when none is ready
 logger = logging.getLogger(__name__)
 
 
-@dataclass(slots=True)
-class Ask:
+class Ask(Struct, eq=False):
     """What is asked of a model's replicas, whoever asks."""
 
     model: str

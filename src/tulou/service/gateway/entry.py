@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+
+from msgspec import Struct, field
 
 CLIENT_GONE = 499  # nginx's status for a client that closed the connection before the answer
 FALLBACK = "fallback:"  # and the model that answered in place of the one asked for
@@ -24,9 +26,8 @@ class Caller:
         return replace(self, request_id=f"{self.request_id}-{index}")
 
 
-@dataclass(slots=True)
-class Entry:
-    """One line of the accounts, filled while the request is on its way."""
+class Entry(Struct, eq=False, gc=False):
+    """One line of the accounts, filled while the request is on its way. A struct of C, since every request makes one."""
 
     route: str  # "/v1/chat/completions", or the application's name
     request_id: str
@@ -45,7 +46,7 @@ class Entry:
     events: int = 0  # of a stream so far
     money: float = 0.0  # by [service.prices]; known at the end
     ended: float = 0.0  # monotonic
-    clock: Callable[[], float] = field(default=time.monotonic, repr=False)
+    clock: Callable[[], float] = field(default=time.monotonic)
 
     def saw_first_token(self) -> None:
         if self.first_token_s is None:

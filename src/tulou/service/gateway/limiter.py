@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from tulou.core.errors import ServiceError
 from tulou.core.service_settings import PriceSettings
@@ -19,8 +20,7 @@ from tulou.service.gateway.keys import Key
 from tulou.service.gateway.limits import Cost, Headers, estimate
 
 
-@dataclass(slots=True)
-class Reservation:
+class Reservation(Struct, eq=False):
     """What a request may cost, as it was counted when it was admitted."""
 
     key: Key

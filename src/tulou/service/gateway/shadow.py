@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import aclosing
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from tulou.service.gateway import answers, refusals
 from tulou.service.gateway.accounting import SHADOW, Accountant

@@ -10,10 +10,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from dataclasses import dataclass
 from typing import cast
 
 import httptools
+from msgspec import Struct
 
 from tulou.core.errors import ServiceError
 
@@ -37,8 +37,7 @@ class OutOfTime(ServiceError):  # noqa: N818 -- what happened
     """The time for the whole request is over."""
 
 
-@dataclass(slots=True)
-class Whole:
+class Whole(Struct, gc=False):
     """A complete answer."""
 
     status: int
