@@ -4,10 +4,10 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import replace
 from typing import Any, cast
 
 import pytest
+from msgspec.structs import replace
 
 from tulou.service.gateway.answers import DONE
 from tulou.service.gateway.dispatch import Ask, Dispatch, Events
