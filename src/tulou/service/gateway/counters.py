@@ -14,21 +14,14 @@ from typing import NamedTuple, Protocol
 from sqlalchemy.exc import SQLAlchemyError
 
 from tulou.core.errors import ServiceError
-from tulou.service.gateway.limits import (
-    Budgets,
-    Cost,
-    Headers,
-    Ledger,
-    Meter,
-    Refusal,
-)
+from tulou.service.gateway.limits import Budgets, Cost, Ledger, Meter, Refusal
 
 Spent = Callable[[str, float], Mapping[str, float]]
 """A key's id and the time, to what it has used so far: `{"tokens/day": 120, ...}`. Blocks."""
 
 
 class Verdict(NamedTuple):
-    headers: Headers  # `x-ratelimit-*`
+    lines: bytes  # `x-ratelimit-*`, for the head of the answer
     refusal: Refusal | None  # None: admitted, and its cost is counted
 
 
@@ -104,9 +97,9 @@ class MemoryCounters:
 def _admit(ledger: Ledger, cost: Cost, now: float) -> Verdict:
     index = ledger.over(cost, now)
     if index >= 0:
-        return Verdict(ledger.headers(now), ledger.refusal(cost, now, index))
+        return Verdict(ledger.lines(now), ledger.refusal(cost, now, index))
     ledger.add(cost, now)
-    return Verdict(ledger.headers(now), None)
+    return Verdict(ledger.lines(now), None)
 
 
 def open_counters(url: str, spent: Spent) -> Counters:

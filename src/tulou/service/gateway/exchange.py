@@ -49,7 +49,7 @@ class Exchange:
     """What is known so far; a stage may rely on what the stages before it have found."""
 
     __slots__ = (
-        "answer", "asked", "body", "cache_key", "ended_by", "entry", "has_begun", "headers", "key", "leave", "manifest",
+        "answer", "asked", "body", "cache_key", "ended_by", "entry", "has_begun", "key", "leave", "lines", "manifest",
         "model", "operation", "peeked", "receive", "request_id", "reserved", "scope", "send", "services", "started",
         "task", "versions", "watcher",
     )  # fmt: skip
@@ -66,7 +66,7 @@ class Exchange:
         self.asked: dict[bytes, bytes] = dict(reversed(scope["headers"]))  # headers; of equal names the first counts
         self.request_id = next_request_id()
         self.started = time.monotonic()
-        self.headers: list[tuple[bytes, bytes]] = []  # that stages add to the answer
+        self.lines = b""  # of the answer's head, that stages add
         self.body: bytes | None = None
         self.entry: Entry | None = None  # in the accounts, once a model is asked
         self.reserved: Reservation | None = None  # of its key's budgets

@@ -17,7 +17,7 @@ from tulou.service.gateway import refusals
 from tulou.service.gateway.accounting import money
 from tulou.service.gateway.counters import Counters, Verdict
 from tulou.service.gateway.keys import Key
-from tulou.service.gateway.limits import Cost, Headers, estimate
+from tulou.service.gateway.limits import Cost, estimate
 
 
 class Reservation(Struct, eq=False):
@@ -26,7 +26,7 @@ class Reservation(Struct, eq=False):
     key: Key
     cost: Cost
     at: float
-    headers: Headers  # `x-ratelimit-*`, as it was then
+    lines: bytes  # `x-ratelimit-*`, as it was then
 
 
 class Limiter:
@@ -70,5 +70,5 @@ class Limiter:
 
 def _reserved(key: Key, cost: Cost, now: float, verdict: Verdict) -> Reservation:
     if verdict.refusal is not None:
-        raise refusals.over_budget(key.id, verdict.refusal, verdict.headers)
-    return Reservation(key, cost, now, verdict.headers)
+        raise refusals.over_budget(key.id, verdict.refusal, verdict.lines)
+    return Reservation(key, cost, now, verdict.lines)

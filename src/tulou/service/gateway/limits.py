@@ -133,13 +133,10 @@ def window(period: Period, now: float) -> tuple[float, float]:
     return first.timestamp(), after.timestamp()
 
 
-Headers = list[tuple[bytes, bytes]]
-
-
 class Ledger:
     """One key's budgets with a meter for each. What a request asks of them is worked out once, here."""
 
-    __slots__ = ("_counted", "_shown", "_since", "_until", "budgets", "meters")
+    __slots__ = ("_counted", "_lines", "_shown", "_since", "_until", "budgets", "meters")
 
     def __init__(self, budgets: Budgets, meters: Sequence[Meter]) -> None:
         self.budgets = budgets
@@ -149,12 +146,9 @@ class Ledger:
             for budget, meter in zip(budgets, meters, strict=True)
         ]
         shortest = {budget.unit: (budget, meter) for budget, meter in zip(budgets, meters, strict=True)}
-        self._shown = [
-            (meter, budget.amount + ROUNDING, (names[0], b"%d" % budget.amount), names[1], names[2])
-            for unit, names in _NAMES.items()
-            if unit in shortest
-            for budget, meter in [shortest[unit]]
-        ]
+        told = [(unit, *shortest[unit]) for unit in UNITS if unit in shortest and unit != "money"]
+        self._shown = [(meter, budget.amount + ROUNDING) for _, budget, meter in told]
+        self._lines = b"".join(_LINES % {b"unit": unit.encode(), b"limit": budget.amount} for unit, budget, _ in told)
         self._note_windows()
 
     def _note_windows(self) -> None:
@@ -191,22 +185,21 @@ class Ledger:
         needed: float = getattr(cost, budget.unit)
         return Refusal(budget, meter.level(now), needed, meter.room_in_s(needed, budget.amount, now))
 
-    def headers(self, now: float) -> Headers:
+    def lines(self, now: float) -> bytes:
         """OpenAI's `x-ratelimit-*`, for requests and tokens each of the shortest period that has a budget."""
-        made: Headers = []
-        for meter, most, limit, remaining, reset in self._shown:
+        told: list[int | bytes] = []
+        for meter, most in self._shown:
             left = int(most - (meter.level(now) if meter.before else meter.used))
             reset_s = meter.reset_s(now)
-            told = duration(reset_s if reset_s < MINUTE_S else math.ceil(reset_s))
-            made += limit, (remaining, b"%d" % left if left > 0 else b"0"), (reset, told)
-        return made
+            told += (left if left > 0 else 0), duration(reset_s if reset_s < MINUTE_S else math.ceil(reset_s))
+        return self._lines % tuple(told)
 
 
-_NAMES: dict[Unit, tuple[bytes, ...]] = {
-    unit: tuple(f"x-ratelimit-{what}-{unit}".encode() for what in ("limit", "remaining", "reset"))
-    for unit in UNITS
-    if unit != "money"
-}
+_LINES = (  # the limit is known beforehand, what remains and until when is not
+    b"x-ratelimit-limit-%(unit)b: %(limit)d\r\n"
+    b"x-ratelimit-remaining-%(unit)b: %%d\r\n"
+    b"x-ratelimit-reset-%(unit)b: %%b\r\n"
+)
 
 
 @lru_cache(maxsize=1024)  # in whole seconds from a minute on, so that it is the same for many requests

@@ -15,7 +15,9 @@ from tulou.service.gateway import refusals
 from tulou.service.gateway.dispatch import Ask
 from tulou.service.gateway.entry import CLIENT_GONE
 from tulou.service.gateway.exchange import Exchange
-from tulou.service.gateway.limits import estimate
+from tulou.service.gateway.keys import Key
+from tulou.service.gateway.limiter import Reservation
+from tulou.service.gateway.limits import Cost, estimate
 from tulou.service.gateway.peek import asking_for_usage
 from tulou.service.gateway.peek import peek as peek_into
 from tulou.service.gateway.places import Leave
@@ -28,10 +30,18 @@ Stage = Callable[[Exchange], Awaitable[None] | None]
 logger = logging.getLogger(__name__)
 
 
-async def authenticate(exchange: Exchange) -> None:
+def authenticate(exchange: Exchange) -> Awaitable[None] | None:
     """Whose key it is, and whether it may ask models at all. Waits for the database once in a while for each key."""
-    keys, secret = exchange.services.keys, secret_in(exchange.asked.get(b"authorization"))
-    key = keys.known(secret) or await keys.valid(secret)
+    secret = secret_in(exchange.asked.get(b"authorization"))
+    key = exchange.services.keys.known(secret)
+    return _look_up(exchange, secret) if key is None else _let_in(exchange, key)
+
+
+async def _look_up(exchange: Exchange, secret: str) -> None:
+    _let_in(exchange, await exchange.services.keys.valid(secret))
+
+
+def _let_in(exchange: Exchange, key: Key) -> None:
     if not key.may_ask:
         raise refusals.role_forbids(key.role)
     exchange.key = key
@@ -76,15 +86,24 @@ def find_model(exchange: Exchange) -> None:
     exchange.manifest, exchange.model = manifest, name
 
 
-async def reserve(exchange: Exchange) -> None:
+def reserve(exchange: Exchange) -> Awaitable[None] | None:
     """What it may cost, within the budgets of its key. Waits for counters that are shared; those here know at once."""
     key, peeked, limiter = exchange.key, exchange.peeked, exchange.services.limiter
     if not key.budgets:
-        return
+        return None
     max_tokens = peeked.max_completion_tokens or peeked.max_tokens
     cost = limiter.cost(exchange.model, len(exchange.body or b""), max_tokens, peeked.n or 1)
-    exchange.reserved = limiter.reserve_now(key, cost) or await limiter.reserve(key, cost)
-    exchange.headers += exchange.reserved.headers
+    reserved = limiter.reserve_now(key, cost)
+    return _ask_to_reserve(exchange, cost) if reserved is None else _note_reserved(exchange, reserved)
+
+
+async def _ask_to_reserve(exchange: Exchange, cost: Cost) -> None:
+    _note_reserved(exchange, await exchange.services.limiter.reserve(exchange.key, cost))
+
+
+def _note_reserved(exchange: Exchange, reserved: Reservation) -> None:
+    exchange.reserved = reserved
+    exchange.lines += reserved.lines
 
 
 def open_account(exchange: Exchange) -> None:
@@ -122,7 +141,7 @@ def look_in_cache(exchange: Exchange) -> None:
         exchange.cache_key = key, entry.model_version
         return
     exchange.answer = Whole(200, found.content_type.encode(), found.body)
-    exchange.headers.append((b"x-cache", b"hit"))
+    exchange.lines += b"x-cache: hit\r\n"
     entry.is_cached = True
     entry.prompt_tokens, entry.completion_tokens = found.prompt_tokens, found.completion_tokens
 
@@ -174,15 +193,15 @@ def _ask(exchange: Exchange, ends_at: float) -> Ask:
     )  # fmt: skip
 
 
-async def relay(exchange: Exchange) -> None:
+def relay(exchange: Exchange) -> Awaitable[None]:
     """Waits for the client to take the answer."""
     answer, entry = exchange.answer, exchange.entry
-    if isinstance(answer, Whole):
-        if entry is not None:
-            entry.status = answer.status
-        await send_whole(exchange, answer)
-    elif answer is not None:
-        await send_stream(exchange, answer, hides_usage=not exchange.peeked.wants_usage)
+    assert answer is not None
+    if not isinstance(answer, Whole):
+        return send_stream(exchange, answer, hides_usage=not exchange.peeked.wants_usage)
+    if entry is not None:
+        entry.status = answer.status
+    return send_whole(exchange, answer)
 
 
 def settle(exchange: Exchange, status: int) -> None:

@@ -19,10 +19,16 @@ import httptools
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from tulou.service.gateway.head import lines_of
+
 KEEP_ALIVE_S = 75.0
 HEAD_S = 20.0  # for the head of a request to arrive, once begun; nginx gives 60
 TAKE_S = 20.0  # for a client to take more of an answer that is complete here
 TAKE_BYTES = 20 << 10  # at least, in that time
+WHOLE = (
+    "tulou.response.whole"  # a message that ASGI does not know: `status`, `lines` of the head, and all of the `body`
+)
+_EXTENSIONS: dict[str, dict[str, Any]] = {WHOLE: {}}
 _CONTROLS = bytes([*range(9), *range(10, 32), 127])  # all but the tab
 
 
@@ -110,10 +116,21 @@ class Cycle:
             await self._flow.drain()
         if self.disconnected:
             return
-        if not self.response_started:
+        if message["type"] == WHOLE:
+            self._answer(message["status"], message["lines"], message["body"])
+        elif not self.response_started:
             self._start(message["status"], message.get("headers", ()))
         elif not self.response_complete:
             self._write(message.get("body", b""), message.get("more_body", False))
+
+    def _answer(self, status: int, lines: bytes, body: bytes) -> None:
+        """All in one, where the length is told by `lines`."""
+        self.response_started = True
+        _check(lines, lines.count(b"\r\n"))
+        ours = lines_of(self._protocol.server_state.default_headers)
+        close = b"" if self.keep_alive else b"connection: close\r\n"
+        self._transport.write(b"%b%b%b%b\r\n%b" % (STATUS_LINE[status], ours, lines, close, body))
+        self._complete()
 
     def _start(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
         self.response_started = True
@@ -136,8 +153,7 @@ class Cycle:
             self._is_chunked = True
             headers.append((b"transfer-encoding", b"chunked"))
         lines = b"\r\n".join([b": ".join(header) for header in headers])
-        if len(lines.translate(None, _CONTROLS)) != len(lines) - 2 * max(len(headers) - 1, 0):
-            raise RuntimeError("a header of the answer holds a control character")
+        _check(lines, max(len(headers) - 1, 0))
         self._held = b"%b%b\r\n\r\n" % (STATUS_LINE[status], lines)
 
     def _write(self, body: bytes, is_more: bool) -> None:
@@ -155,17 +171,26 @@ class Cycle:
         held, self._held = self._held, b""
         self._transport.write(held + sent if held else sent)
         if not is_more:
-            self.response_complete = True
-            self.set()
-            if not self.keep_alive:
-                self._transport.close()
-            self._protocol.on_response_complete()
+            self._complete()
+
+    def _complete(self) -> None:
+        self.response_complete = True
+        self.set()
+        if not self.keep_alive:
+            self._transport.close()
+        self._protocol.on_response_complete()
 
     async def _send_500(self) -> None:
         text = b"Internal Server Error"
         headers = [(b"content-type", b"text/plain"), (b"content-length", b"%d" % len(text)), (b"connection", b"close")]
         await self.send({"type": "http.response.start", "status": 500, "headers": headers})
         await self.send({"type": "http.response.body", "body": text})
+
+
+def _check(lines: bytes, ends: int) -> None:
+    """Raises `RuntimeError` where a header holds more control characters than the ends of so many lines."""
+    if len(lines.translate(None, _CONTROLS)) != len(lines) - 2 * ends:
+        raise RuntimeError("a header of the answer holds a control character")
 
 
 class GatewayProtocol(HttpToolsProtocol):
@@ -214,7 +239,7 @@ class GatewayProtocol(HttpToolsProtocol):
         if version != "1.1":
             scope["http_version"] = version
         path, query = self._target()
-        scope["raw_path"], scope["query_string"] = path, query
+        scope["raw_path"], scope["query_string"], scope["extensions"] = path, query, _EXTENSIONS
         shown = path.decode("ascii")
         scope["path"] = urllib.parse.unquote(shown) if "%" in shown else shown
         previous = self.cycle
