@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
+from msgspec import Struct
 from sqlalchemy.exc import SQLAlchemyError
 
 from tulou.core.errors import ServiceError
@@ -20,7 +21,7 @@ Spent = Callable[[str, float], Mapping[str, float]]
 """A key's id and the time, to what it has used so far: `{"tokens/day": 120, ...}`. Blocks."""
 
 
-class Verdict(NamedTuple):
+class Verdict(Struct, gc=False):
     lines: bytes  # `x-ratelimit-*`, for the head of the answer
     refusal: Refusal | None  # None: admitted, and its cost is counted
 
@@ -63,7 +64,6 @@ class MemoryCounters:
         ledger = self._ledgers.get(key_id)
         if ledger is None or ledger.budgets is not budgets:
             return None
-        ledger.turn(now)
         return _admit(ledger, cost, now)
 
     def settle(self, key_id: str, budgets: Budgets, difference: Cost, at: float) -> None:
@@ -95,6 +95,7 @@ class MemoryCounters:
 
 
 def _admit(ledger: Ledger, cost: Cost, now: float) -> Verdict:
+    ledger.turn(now)
     index = ledger.over(cost, now)
     if index >= 0:
         return Verdict(ledger.lines(now), ledger.refusal(cost, now, index))

@@ -190,9 +190,10 @@ class Ledger:
         told: list[int | bytes] = []
         for meter, most in self._shown:
             left = int(most - (meter.level(now) if meter.before else meter.used))
+            told.append(left if left > 0 else 0)
             reset_s = meter.reset_s(now)
-            told += (left if left > 0 else 0), duration(reset_s if reset_s < MINUTE_S else math.ceil(reset_s))
-        return self._lines % tuple(told)
+            told.append(duration(reset_s if reset_s < MINUTE_S else math.ceil(reset_s)))
+        return self._lines % (*told,)
 
 
 _LINES = (  # the limit is known beforehand, what remains and until when is not
@@ -220,7 +221,9 @@ def estimate(body_bytes: int, max_tokens: int | None, n: int = 1) -> tuple[int, 
     Who does not say `max_tokens` reserves the prompt alone, so answers under way may overrun a budget by their length.
     Both numbers are the client's and unread so far: nonsense must neither add to a budget nor be too large for a float.
     """
-    return body_bytes // BYTES_PER_TOKEN, min(max(max_tokens or 0, 0) * max(n, 1), MOST_TOKENS)
+    if not max_tokens or max_tokens < 0:
+        return body_bytes // BYTES_PER_TOKEN, 0
+    return body_bytes // BYTES_PER_TOKEN, min(max_tokens * n if n > 1 else max_tokens, MOST_TOKENS)
 
 
 def budgets_from(amounts: Mapping[str, float] | None) -> Budgets:

@@ -28,6 +28,7 @@ TAKE_BYTES = 20 << 10  # at least, in that time
 WHOLE = (
     "tulou.response.whole"  # a message that ASGI does not know: `status`, `lines` of the head, and all of the `body`
 )
+_ASGI = {"version": "3.0", "spec_version": "2.3"}
 _EXTENSIONS: dict[str, dict[str, Any]] = {WHOLE: {}}
 _CONTROLS = bytes([*range(9), *range(10, 32), 127])  # all but the tab
 
@@ -74,20 +75,18 @@ class Cycle:
 
     async def run_asgi(self, app: Any) -> None:
         try:
-            await self._run(app)
+            await app(self.scope, self.receive, self.send)
+            if not self.response_complete:
+                await self._give_up()
+        except BaseException as err:
+            self._protocol.logger.error("the application failed", exc_info=err)
+            await self._give_up()
         finally:
             self._protocol.tasks.discard(self.task)
 
-    async def _run(self, app: Any) -> None:
-        try:
-            await app(self.scope, self.receive, self.send)
-            problem = (
-                None if self.response_complete or self.disconnected else "the application did not finish its answer"
-            )
-        except BaseException as err:
-            problem = "the application failed"
-            self._protocol.logger.error(problem, exc_info=err)
-        if problem is not None and not self.disconnected:
+    async def _give_up(self) -> None:
+        """End an answer that the application has not finished."""
+        if not self.disconnected:
             if self._flow.write_paused:
                 self._transport.abort()  # nobody takes what was written, so nothing more would leave
             elif self.response_started and not self._held:
@@ -215,7 +214,7 @@ class GatewayProtocol(HttpToolsProtocol):
             self.transport.abort()
 
     def on_message_begin(self) -> None:
-        super().on_message_begin()
+        self.url, self.headers, self.expect_100_continue = b"", [], False
         self.waits_until = time.monotonic() + HEAD_S
 
     def on_body(self, body: bytes) -> None:
@@ -233,15 +232,25 @@ class GatewayProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self.waits_until, self._untaken = None, sys.maxsize
-        scope: Any = self.scope
         version = self.parser.get_http_version()
-        scope["method"] = self.parser.get_method().decode("ascii")
-        if version != "1.1":
-            scope["http_version"] = version
         path, query = self._target()
-        scope["raw_path"], scope["query_string"], scope["extensions"] = path, query, _EXTENSIONS
         shown = path.decode("ascii")
-        scope["path"] = urllib.parse.unquote(shown) if "%" in shown else shown
+        scope: Any = {
+            "type": "http",
+            "asgi": _ASGI,
+            "http_version": version,
+            "server": self.server,
+            "client": self.client,
+            "scheme": self.scheme,
+            "root_path": "",
+            "method": self.parser.get_method().decode("ascii"),
+            "path": urllib.parse.unquote(shown) if "%" in shown else shown,
+            "raw_path": path,
+            "query_string": query,
+            "headers": self.headers,
+            "state": self.app_state.copy(),
+            "extensions": _EXTENSIONS,
+        }
         previous = self.cycle
         cycle: Any = Cycle(self, scope, version != "1.0" and self.parser.should_keep_alive(), self.expect_100_continue)
         self.cycle = cycle
