@@ -95,12 +95,8 @@ class MemoryCounters:
 
 
 def _admit(ledger: Ledger, cost: Cost, now: float) -> Verdict:
-    ledger.turn(now)
-    index = ledger.over(cost, now)
-    if index >= 0:
-        return Verdict(ledger.lines(now), ledger.refusal(cost, now, index))
-    ledger.add(cost, now)
-    return Verdict(ledger.lines(now), None)
+    index = ledger.admit(cost, now)
+    return Verdict(ledger.lines(now), None if index < 0 else ledger.refusal(cost, now, index))
 
 
 def open_counters(url: str, spent: Spent) -> Counters:

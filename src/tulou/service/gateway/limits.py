@@ -54,10 +54,11 @@ Budgets = tuple[Budget, ...]  # longest period first: of two budgets used up, th
 class Meter:
     """How much of one budget is used: in the window that `starts` and `ends`, and in the minute before."""
 
-    __slots__ = ("before", "ends", "period", "starts", "used")
+    __slots__ = ("before", "ends", "fades_s", "period", "starts", "used")
 
     def __init__(self, period: Period, now: float, used: float = 0.0, before: float = 0.0) -> None:
         self.period = period
+        self.fades_s = MINUTE_S if period == "minute" else 0.0  # after its window, until it no longer counts
         self.used = used
         self.before = before
         self.starts, self.ends = window(period, now)
@@ -99,10 +100,8 @@ class Meter:
 
     def reset_s(self, now: float) -> float:
         """Seconds until nothing counts as used."""
-        if self.period != "minute":
-            return self.ends - now if self.used else 0.0
         if self.used:
-            return self.ends + MINUTE_S - now
+            return self.ends + self.fades_s - now
         return self.ends - now if self.before else 0.0
 
 
@@ -157,8 +156,6 @@ class Ledger:
 
     def turn(self, now: float) -> None:
         """Go on to the windows that `now` lies in."""
-        if self._since <= now < self._until:
-            return
         for meter in self.meters:
             meter.turn(now)
         self._note_windows()
@@ -170,8 +167,18 @@ class Ledger:
                 return i
         return -1
 
+    def admit(self, cost: Cost, now: float) -> int:
+        """`over`, at whatever time, and `cost` is counted where it is over none."""
+        if not self._since <= now < self._until:
+            self.turn(now)
+        index = self.over(cost, now)
+        if index < 0:
+            for meter, unit, _ in self._counted:
+                meter.used += cost[unit]
+        return index
+
     def add(self, cost: Cost, at: float) -> None:
-        """Count `cost` in the windows of `at`."""
+        """Count `cost`, which may be less than nothing, in the windows of `at`."""
         if at < self._since:
             for meter, unit, _ in self._counted:
                 meter.add(cost[unit], at)
@@ -190,9 +197,8 @@ class Ledger:
         told: list[int | bytes] = []
         for meter, most in self._shown:
             left = int(most - (meter.level(now) if meter.before else meter.used))
-            told.append(left if left > 0 else 0)
-            reset_s = meter.reset_s(now)
-            told.append(duration(reset_s if reset_s < MINUTE_S else math.ceil(reset_s)))
+            reset_s = meter.ends + meter.fades_s - now if meter.used else meter.reset_s(now)
+            told += (left if left > 0 else 0), duration(reset_s if reset_s < MINUTE_S else math.ceil(reset_s))
         return self._lines % (*told,)
 
 

@@ -11,17 +11,19 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 
+from starlette.types import Message
+
 from tulou.service.gateway import refusals
 from tulou.service.gateway.dispatch import Ask
 from tulou.service.gateway.entry import CLIENT_GONE
 from tulou.service.gateway.exchange import Exchange
 from tulou.service.gateway.keys import Key
-from tulou.service.gateway.limiter import Reservation
 from tulou.service.gateway.limits import Cost, estimate
 from tulou.service.gateway.peek import asking_for_usage
 from tulou.service.gateway.peek import peek as peek_into
 from tulou.service.gateway.places import Leave
 from tulou.service.gateway.policy.cache import is_replayable, key_of
+from tulou.service.gateway.protocol import BODY
 from tulou.service.gateway.replies import send_refusal, send_stream, send_whole
 from tulou.service.gateway.upstream import Whole
 
@@ -47,25 +49,31 @@ def _let_in(exchange: Exchange, key: Key) -> None:
     exchange.key = key
 
 
-async def read_body(exchange: Exchange) -> None:
+def read_body(exchange: Exchange) -> Awaitable[None] | None:
     """Waits for the client. Nearly always the body has come with the headers."""
-    limit = exchange.services.settings.max_body_bytes
+    body = exchange.scope.get(BODY)
+    if body is None:
+        return _receive(exchange, exchange.services.settings.max_body_bytes)
+    if len(body) > exchange.services.settings.max_body_bytes:
+        raise refusals.body_too_large(exchange.services.settings.max_body_bytes)
+    exchange.body = body
+    return None
+
+
+async def _receive(exchange: Exchange, limit: int) -> None:
     announced = exchange.asked.get(b"content-length")
     if announced is not None and announced.isdigit() and int(announced) > limit:
         raise refusals.body_too_large(limit)
-    message = await exchange.receive()
-    body: bytes = message.get("body", b"")
-    if message.get("more_body"):
-        received = bytearray(body)
-        while message.get("more_body") and len(received) <= limit:
-            message = await exchange.receive()
-            received += message.get("body", b"")
-        body = bytes(received)
+    received = bytearray()
+    message: Message = {"type": "http.request", "more_body": True}
+    while message.get("more_body") and len(received) <= limit:
+        message = await exchange.receive()
+        received += message.get("body", b"")
     if message["type"] == "http.disconnect":
         raise refusals.client_gone()
-    if len(body) > limit:
+    if len(received) > limit:
         raise refusals.body_too_large(limit)
-    exchange.body = body
+    exchange.body = bytes(received)
 
 
 def peek(exchange: Exchange) -> None:
@@ -93,17 +101,16 @@ def reserve(exchange: Exchange) -> Awaitable[None] | None:
         return None
     max_tokens = peeked.max_completion_tokens or peeked.max_tokens
     cost = limiter.cost(exchange.model, len(exchange.body or b""), max_tokens, peeked.n or 1)
-    reserved = limiter.reserve_now(key, cost)
-    return _ask_to_reserve(exchange, cost) if reserved is None else _note_reserved(exchange, reserved)
+    exchange.reserved = limiter.reserve_now(key, cost)
+    if exchange.reserved is None:
+        return _ask_to_reserve(exchange, cost)
+    exchange.lines += exchange.reserved.lines
+    return None
 
 
 async def _ask_to_reserve(exchange: Exchange, cost: Cost) -> None:
-    _note_reserved(exchange, await exchange.services.limiter.reserve(exchange.key, cost))
-
-
-def _note_reserved(exchange: Exchange, reserved: Reservation) -> None:
-    exchange.reserved = reserved
-    exchange.lines += reserved.lines
+    exchange.reserved = await exchange.services.limiter.reserve(exchange.key, cost)
+    exchange.lines += exchange.reserved.lines
 
 
 def open_account(exchange: Exchange) -> None:

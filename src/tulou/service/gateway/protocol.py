@@ -28,6 +28,7 @@ TAKE_BYTES = 20 << 10  # at least, in that time
 WHOLE = (
     "tulou.response.whole"  # a message that ASGI does not know: `status`, `lines` of the head, and all of the `body`
 )
+BODY = "tulou.request.body"  # in the scope, once all of it is here: who finds it there need not wait in `receive`
 _ASGI = {"version": "3.0", "spec_version": "2.3"}
 _EXTENSIONS: dict[str, dict[str, Any]] = {WHOLE: {}}
 _CONTROLS = bytes([*range(9), *range(10, 32), 127])  # all but the tab
@@ -227,8 +228,10 @@ class GatewayProtocol(HttpToolsProtocol):
         cycle.set()
 
     def on_message_complete(self) -> None:
-        self.cycle.more_body = False
-        self.cycle.message_event.set()
+        cycle: Any = self.cycle
+        cycle.more_body = False
+        cycle.scope[BODY] = cycle.body
+        cycle.set()
 
     def on_headers_complete(self) -> None:
         self.waits_until, self._untaken = None, sys.maxsize
