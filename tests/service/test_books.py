@@ -7,7 +7,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from tulou.core.state import requests, usage_by_day
 from tulou.service.gateway.books import FORGET_AT_ONCE, ROWS_AT_ONCE, Books
-from tulou.service.gateway.entry import Row
+from tulou.service.gateway.entry import COLUMNS, Row
 
 NOON = 1_795_867_200.0  # 2026-11-28 12:00 UTC
 DAY_S = 86_400
@@ -101,3 +101,7 @@ def test_what_a_key_has_spent_of_the_day_and_the_month_is_told(state: sa.Engine)
         "money/month": 1.5,
     }
     assert set(books.spent("key_new", NOON).values()) == {0.0}
+
+
+def test_a_row_has_a_field_for_each_column() -> None:
+    assert [column.name for column in requests.columns] == list(COLUMNS)

@@ -80,7 +80,7 @@ class ScriptedUpstream:
 
 
 def ask(is_streamed: bool = False, body: bytes = b'{"temperature":1}') -> Ask:
-    entry = Entry("test", "req_1", None, "m", "1", 0.0)
+    entry = Entry("req_1", 0.0, None, "test", "m", "1")
     return Ask("m", "/v1/chat/completions", body, is_streamed, entry, time.monotonic() + 5)
 
 

@@ -36,7 +36,10 @@ def authenticate(exchange: Exchange) -> Awaitable[None] | None:
     """Whose key it is, and whether it may ask models at all. Waits for the database once in a while for each key."""
     secret = secret_in(exchange.asked.get(b"authorization"))
     key = exchange.services.keys.known(secret)
-    return _look_up(exchange, secret) if key is None else _let_in(exchange, key)
+    if key is None:
+        return _look_up(exchange, secret)
+    _let_in(exchange, key)
+    return None
 
 
 async def _look_up(exchange: Exchange, secret: str) -> None:

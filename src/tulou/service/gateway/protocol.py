@@ -124,12 +124,11 @@ class Cycle:
             self._write(message.get("body", b""), message.get("more_body", False))
 
     def _answer(self, status: int, lines: bytes, body: bytes) -> None:
-        """All in one, where the length is told by `lines`."""
+        """All in one. `lines` tell the length; they are ours or a parser's, which lets no control character through."""
         self.response_started = True
-        _check(lines, lines.count(b"\r\n"))
-        ours = lines_of(self._protocol.server_state.default_headers)
-        close = b"" if self.keep_alive else b"connection: close\r\n"
-        self._transport.write(b"%b%b%b%b\r\n%b" % (STATUS_LINE[status], ours, lines, close, body))
+        if not self.keep_alive:
+            lines += b"connection: close\r\n"
+        self._transport.write(b"%b%b%b\r\n%b" % (STATUS_LINE[status], self._protocol.date_line(), lines, body))
         self._complete()
 
     def _start(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
@@ -153,7 +152,8 @@ class Cycle:
             self._is_chunked = True
             headers.append((b"transfer-encoding", b"chunked"))
         lines = b"\r\n".join([b": ".join(header) for header in headers])
-        _check(lines, max(len(headers) - 1, 0))
+        if len(lines.translate(None, _CONTROLS)) != len(lines) - 2 * max(len(headers) - 1, 0):
+            raise RuntimeError("a header of the answer holds a control character")
         self._held = b"%b%b\r\n\r\n" % (STATUS_LINE[status], lines)
 
     def _write(self, body: bytes, is_more: bool) -> None:
@@ -187,17 +187,19 @@ class Cycle:
         await self.send({"type": "http.response.body", "body": text})
 
 
-def _check(lines: bytes, ends: int) -> None:
-    """Raises `RuntimeError` where a header holds more control characters than the ends of so many lines."""
-    if len(lines.translate(None, _CONTROLS)) != len(lines) - 2 * ends:
-        raise RuntimeError("a header of the answer holds a control character")
-
-
 class GatewayProtocol(HttpToolsProtocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.waits_until: float | None = time.monotonic() + HEAD_S
         self._untaken = sys.maxsize  # bytes of an answer, when the client was last found late
+        self._dated: list[tuple[bytes, bytes]] = []  # what uvicorn tells in every answer, made anew each second
+        self._date_line = b""
+
+    def date_line(self) -> bytes:
+        told = self.server_state.default_headers
+        if told is not self._dated:
+            self._dated, self._date_line = told, lines_of(told)
+        return self._date_line
 
     def close_if_late(self, now: float) -> None:
         """Close it where the next request, or the rest of its head, has not come, or the answer was not taken in time.
