@@ -1,9 +1,10 @@
 """uvicorn's HTTP/1.1 protocol with a shorter way to and from the application.
 
 Reading (pipelining, 100-continue, chunks, back-pressure, shutdown) is uvicorn's. Ours are the answer, which leaves in
-one write instead of two, a system call less; its headers, checked together instead of one by one; and time, kept by one
-round a second over all connections instead of a timer for each request. That round also closes connections whose
-request does not arrive, or whose client does not take its answer, for which uvicorn waits as long as it takes.
+one write instead of two, a system call less; its headers, checked together instead of one by one; two ways round ASGI
+for whole messages, `BODY` and `WHOLE`; and time, kept by one round a second over all connections instead of a timer for
+each request. That round also closes connections whose request does not arrive, or whose client does not take its
+answer, for which uvicorn waits as long as it takes.
 """
 
 from __future__ import annotations
@@ -25,10 +26,8 @@ KEEP_ALIVE_S = 75.0
 HEAD_S = 20.0  # for the head of a request to arrive, once begun; nginx gives 60
 TAKE_S = 20.0  # for a client to take more of an answer that is complete here
 TAKE_BYTES = 20 << 10  # at least, in that time
-WHOLE = (
-    "tulou.response.whole"  # a message that ASGI does not know: `status`, `lines` of the head, and all of the `body`
-)
-BODY = "tulou.request.body"  # in the scope, once all of it is here: who finds it there need not wait in `receive`
+BODY = "tulou.request.body"  # in the scope, once all of it is here: who finds it there need not ask `receive`
+WHOLE = "tulou.response.whole"  # a message with `status`, `lines` of the head and all of the `body`
 _ASGI = {"version": "3.0", "spec_version": "2.3"}
 _EXTENSIONS: dict[str, dict[str, Any]] = {WHOLE: {}}
 _CONTROLS = bytes([*range(9), *range(10, 32), 127])  # all but the tab
@@ -125,7 +124,7 @@ class Cycle:
 
     def _answer(self, status: int, lines: bytes, body: bytes) -> None:
         """All in one. `lines` tell the length; they are ours or a parser's, which lets no control character through."""
-        self.response_started = True
+        self.response_started, self._owes_continue = True, False
         if not self.keep_alive:
             lines += b"connection: close\r\n"
         self._transport.write(b"%b%b%b\r\n%b" % (STATUS_LINE[status], self._protocol.date_line(), lines, body))
@@ -247,7 +246,7 @@ class GatewayProtocol(HttpToolsProtocol):
             "server": self.server,
             "client": self.client,
             "scheme": self.scheme,
-            "root_path": "",
+            "root_path": self.root_path,
             "method": self.parser.get_method().decode("ascii"),
             "path": urllib.parse.unquote(shown) if "%" in shown else shown,
             "raw_path": path,
