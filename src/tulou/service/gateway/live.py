@@ -76,11 +76,9 @@ class Live:
         latency_ms: float,
         first_token_ms: float | None = None,
         completion_tokens: int = 0,
-        at: float | None = None,
     ) -> None:
-        """Of a request that ended `at`; None: now."""
-        ended = self._now() if at is None else at
-        self._seen.append(_Seen(ended, model, latency_ms, first_token_ms, status, completion_tokens))
+        """Of a request that has just ended."""
+        self._seen.append(_Seen(self._now(), model, latency_ms, first_token_ms, status, completion_tokens))
 
     def record_rows(self, rows: Iterable[Row]) -> None:
         """Of requests that have ended, many at once."""
