@@ -14,7 +14,7 @@ from tulou.core.state import open_state, requests
 from tulou.core.telemetry import Metrics
 from tulou.service.gateway import accounting
 from tulou.service.gateway.accounting import Accountant
-from tulou.service.gateway.books import Row
+from tulou.service.gateway.entry import Row
 from tulou.service.gateway.live import Live
 from tulou.service.gateway.refusals import ApiError, replicas_unavailable
 

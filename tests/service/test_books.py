@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import pytest
 import sqlalchemy as sa
+from msgspec.structs import replace
 from sqlalchemy.exc import SQLAlchemyError
 
 from tulou.core.state import requests, usage_by_day
-from tulou.service.gateway.books import FORGET_AT_ONCE, ROWS_AT_ONCE, Books, Row
+from tulou.service.gateway.books import FORGET_AT_ONCE, ROWS_AT_ONCE, Books
+from tulou.service.gateway.entry import COLUMNS, Row
 
 NOON = 1_795_867_200.0  # 2026-11-28 12:00 UTC
 DAY_S = 86_400
@@ -13,7 +15,7 @@ DAY_S = 86_400
 
 def row(number: int, at: float = NOON, key_id: str | None = "key_1", model: str = "m", **more: object) -> Row:
     written = Row(f"req_{number}", at, key_id, "/v1/x", model, "1", "m-0", 200, 10.0, 7, 3, "", False, None, 0.5)
-    return written._replace(**more)  # type: ignore[arg-type]
+    return replace(written, **more)
 
 
 def count(state: sa.Engine) -> int:
@@ -99,3 +101,7 @@ def test_what_a_key_has_spent_of_the_day_and_the_month_is_told(state: sa.Engine)
         "money/month": 1.5,
     }
     assert set(books.spent("key_new", NOON).values()) == {0.0}
+
+
+def test_a_row_has_a_field_for_each_column() -> None:
+    assert [column.name for column in requests.columns] == list(COLUMNS)

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from tulou.core.errors import MissingExtraError, ServiceError
 from tulou.service.gateway import counters as module
 from tulou.service.gateway.counters import Counters, MemoryCounters, Spent, open_counters
+from tulou.service.gateway.head import pairs
 from tulou.service.gateway.limits import Cost, budgets_from
 
 NOON = 1_795_867_200.0  # 2026-11-28 12:00 UTC
@@ -47,10 +48,10 @@ async def test_so_many_are_admitted_and_no_more(counters: Counters, key_id: str)
     told = next(each for each in verdicts if each.refusal)
     assert told.refusal is not None
     assert (told.refusal.budget.name, told.refusal.used, told.refusal.retry_after_s) == ("requests/minute", 3, 80)
-    assert dict(told.headers)[b"x-ratelimit-remaining-requests"] == b"0"
-    assert dict(told.headers)[b"x-ratelimit-remaining-tokens"] == b"970"  # what is refused costs nothing
+    assert dict(pairs(told.lines))[b"x-ratelimit-remaining-requests"] == b"0"
+    assert dict(pairs(told.lines))[b"x-ratelimit-remaining-tokens"] == b"970"  # what is refused costs nothing
     other = await counters.admit(key_id + "other", MINUTE, Cost(1, 10), NOON)
-    assert dict(other.headers)[b"x-ratelimit-remaining-requests"] == b"2"
+    assert dict(pairs(other.lines))[b"x-ratelimit-remaining-requests"] == b"2"
 
 
 async def test_the_minute_before_fades(counters: Counters, key_id: str) -> None:
@@ -69,10 +70,11 @@ async def test_what_was_reserved_too_much_is_given_back(counters: Counters, key_
     counters.settle(key_id, MINUTE, Cost(0, 50 - 900), NOON)
     again = await counters.admit(key_id, MINUTE, Cost(1, 200), NOON)
     assert again.refusal is None
-    assert dict(again.headers)[b"x-ratelimit-remaining-tokens"] == b"750"
+    assert dict(pairs(again.lines))[b"x-ratelimit-remaining-tokens"] == b"750"
     counters.settle(key_id, MINUTE, Cost(0, 500), NOON)  # more than was reserved
     assert (
-        dict((await counters.admit(key_id, MINUTE, Cost(1), NOON)).headers)[b"x-ratelimit-remaining-tokens"] == b"250"
+        dict(pairs((await counters.admit(key_id, MINUTE, Cost(1), NOON)).lines))[b"x-ratelimit-remaining-tokens"]
+        == b"250"
     )
 
 
@@ -82,7 +84,7 @@ async def test_a_day_and_a_month_begin_with_what_the_database_knows(url: str, ke
     counters = open_counters(url, known)
     await counters.start()
     first = await counters.admit(key_id, budgets, Cost(1, 50, 0.25), NOON)
-    assert dict(first.headers)[b"x-ratelimit-remaining-tokens"] == b"50"
+    assert dict(pairs(first.lines))[b"x-ratelimit-remaining-tokens"] == b"50"
     dear = await counters.admit(key_id, budgets, Cost(1, 10, 0.5), NOON)
     assert dear.refusal is not None
     assert (dear.refusal.budget.name, dear.refusal.used) == ("money/month", 4.75)
@@ -96,7 +98,8 @@ async def test_changed_budgets_keep_what_is_used(counters: Counters, key_id: str
         await counters.admit(key_id, MINUTE, Cost(1, 10), NOON)
     raised = budgets_from({"requests/minute": 5, "money/day": 1})
     assert (
-        dict((await counters.admit(key_id, raised, Cost(1), NOON)).headers)[b"x-ratelimit-remaining-requests"] == b"1"
+        dict(pairs((await counters.admit(key_id, raised, Cost(1), NOON)).lines))[b"x-ratelimit-remaining-requests"]
+        == b"1"
     )
     lowered = budgets_from({"requests/minute": 2})
     assert (await counters.admit(key_id, lowered, Cost(1), NOON)).refusal

@@ -16,6 +16,7 @@ from tests.data.servers import free_port, running_redis
 
 from tulou.service.gateway import counters_redis
 from tulou.service.gateway.counters_redis import RedisCounters
+from tulou.service.gateway.head import pairs
 from tulou.service.gateway.limits import Cost, budgets_from
 
 NOON = 1_795_867_200.0
@@ -78,7 +79,7 @@ async def test_stopping_tells_what_is_left_and_takes_no_time(redis_url: str) -> 
         assert (await counters.admit(f"stop{turn}", BUDGETS, Cost(1), NOON)).refusal is None  # waits for nobody
         async with opened(redis_url) as other:
             told = await other.admit(f"stop{turn}", BUDGETS, Cost(1), NOON)
-            assert dict(told.headers)[b"x-ratelimit-remaining-tokens"] == b"6000"
+            assert dict(pairs(told.lines))[b"x-ratelimit-remaining-tokens"] == b"6000"
 
 
 async def test_counters_do_not_stay_for_ever(redis_url: str) -> None:
@@ -148,7 +149,7 @@ async def test_a_redis_that_dies_hangs_and_comes_back(
                 if "answers again" in caplog.text:
                     break
             told = await there.admit("k", BUDGETS, Cost(0, 0), NOON)
-            remaining = int(dict(told.headers)[b"x-ratelimit-remaining-tokens"])
+            remaining = int(dict(pairs(told.lines))[b"x-ratelimit-remaining-tokens"])
             assert remaining <= 10_000 - 10 * (60 + 70)  # what was used of the day alone was told
 
 
@@ -161,7 +162,7 @@ async def test_a_redis_that_lost_everything_is_told_what_was_used(redis_url: str
         with redis.Redis.from_url(redis_url) as client:
             client.delete(*client.keys("tulou:{lost}:*"))
         told = await counters.admit("lost", BUDGETS, Cost(1, 1_000), NOON)
-        assert dict(told.headers)[b"x-ratelimit-remaining-tokens"] == b"4000"
+        assert dict(pairs(told.lines))[b"x-ratelimit-remaining-tokens"] == b"4000"
 
 
 async def test_a_redis_that_refuses_to_write_counts_as_away(caplog: pytest.LogCaptureFixture) -> None:

@@ -4,10 +4,10 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import replace
 from typing import Any, cast
 
 import pytest
+from msgspec.structs import replace
 
 from tulou.service.gateway.answers import DONE
 from tulou.service.gateway.dispatch import Ask, Dispatch, Events
@@ -80,7 +80,7 @@ class ScriptedUpstream:
 
 
 def ask(is_streamed: bool = False, body: bytes = b'{"temperature":1}') -> Ask:
-    entry = Entry("test", "req_1", None, "m", "1", 0.0)
+    entry = Entry("req_1", 0.0, None, "test", "m", "1")
     return Ask("m", "/v1/chat/completions", body, is_streamed, entry, time.monotonic() + 5)
 
 

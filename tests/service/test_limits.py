@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tulou.core.errors import ServiceError
+from tulou.service.gateway.head import pairs
 from tulou.service.gateway.limits import (
     Cost,
     Ledger,
@@ -126,7 +127,7 @@ def test_headers_are_openais() -> None:
     meters = [Meter(each.period, noon) for each in budgets]
     for budget, meter in zip(budgets, meters, strict=True):
         meter.add(1 if budget.unit == "requests" else 120.5, noon)
-    assert dict(Ledger(budgets, meters).headers(noon)) == {
+    assert dict(pairs(Ledger(budgets, meters).lines(noon))) == {
         b"x-ratelimit-limit-requests": b"60",
         b"x-ratelimit-remaining-requests": b"59",
         b"x-ratelimit-reset-requests": b"2m0s",
@@ -134,7 +135,7 @@ def test_headers_are_openais() -> None:
         b"x-ratelimit-remaining-tokens": b"4879",
         b"x-ratelimit-reset-tokens": b"12h0m0s",
     }
-    assert Ledger(budgets_from({"money/day": 1}), [Meter("day", noon)]).headers(noon) == []
+    assert Ledger(budgets_from({"money/day": 1}), [Meter("day", noon)]).lines(noon) == b""
 
 
 @pytest.mark.parametrize(

@@ -76,6 +76,9 @@ async def test_a_fresh_connection_that_is_closed_is_a_lost_replica(connections: 
     ("answer", "reason"),
     [
         (b"\x16\x03\x01 what is this\r\n\r\n", "not HTTP"),
+        (b"HTTP/1.1 200 OK\r\ncontent-type: a\x01b\r\ncontent-length: 2\r\n\r\n{}", "not HTTP"),
+        (b"HTTP/1.1 200 OK\r\ncontent-type: a\rb: c\r\ncontent-length: 2\r\n\r\n{}", "not HTTP"),
+        (b"HTTP/1.1 200 OK\r\ncontent-type: a\nb: c\r\ncontent-length: 2\r\n\r\n{}", "not HTTP"),
         (b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf", "lost|closed"),
         (b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\n{}", "not HTTP"),
     ],

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
+
+from msgspec import Struct
 
 from tulou.core.types import ModelManifest
 
 
-@dataclass(frozen=True)
-class Endpoint:
+class Endpoint(Struct, frozen=True, cache_hash=True):  # every request asks for its hash several times
     """One running replica. A replica that was started again is another endpoint, at another URL."""
 
     name: str  # "assistant-0"
@@ -24,10 +25,10 @@ class Endpoint:
     version: str = ""  # of the model, as registered
     weight: float = 1.0  # how much more it gets than a replica of weight 1
     served_as: str = ""  # what a foreign server calls the model; empty: the same
-    authorization: str = field(default="", repr=False)  # header that a foreign server wants
+    authorization: str = ""  # header that a foreign server wants
 
-    def __hash__(self) -> int:
-        return hash(self.url)  # Python keeps a string's hash, and every request asks for this one several times
+    def __repr__(self) -> str:  # without what is secret
+        return f"Endpoint({self.name!r}, {self.model!r}, {self.url!r}, version={self.version!r})"
 
 
 @dataclass(frozen=True)

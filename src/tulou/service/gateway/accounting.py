@@ -23,8 +23,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from tulou.core.service_settings import PriceSettings
 from tulou.core.telemetry import Metrics
-from tulou.service.gateway.books import Books, Row
-from tulou.service.gateway.entry import CLIENT_GONE, Entry
+from tulou.service.gateway.books import Books
+from tulou.service.gateway.entry import CLIENT_GONE, Entry, Row, milliseconds
 from tulou.service.gateway.live import Live
 from tulou.service.gateway.refusals import ApiError
 
@@ -55,10 +55,9 @@ class _Series:
     def count(self, entries: Sequence[Entry]) -> None:
         for status, count in Counter([entry.status for entry in entries]).items():
             self._answered(str(status)).inc(count)
-        for entry in entries:
-            self._seconds.observe(entry.ended - entry.started)
-            if entry.first_token_s is not None:
-                self._first_byte_seconds.observe(entry.first_token_s)
+        self._seconds.observe_all([entry.latency_ms / 1000 for entry in entries])
+        firsts = [entry.first_token_ms / 1000 for entry in entries if entry.first_token_ms is not None]
+        self._first_byte_seconds.observe_all(firsts)
         self._prompt_tokens.inc(sum([entry.prompt_tokens for entry in entries]))
         self._completion_tokens.inc(sum([entry.completion_tokens for entry in entries]))
         self._retries.inc(sum([entry.retries for entry in entries]))
@@ -117,7 +116,7 @@ class Accountant:
         if model not in self._under_way:
             self._metrics.in_flight.labels(model).set_function(partial(self._under_way.__getitem__, model))
         self._under_way[model] += 1
-        return Entry(route, request_id, key_id, model, model_version, self._clock(), clock=self._clock)
+        return Entry(request_id, 0.0, key_id, route, model, model_version, started=self._clock(), clock=self._clock)
 
     @contextmanager
     def entry(self, route: str, request_id: str, key_id: str | None, model: str, model_version: str) -> Iterator[Entry]:
@@ -163,10 +162,14 @@ class Accountant:
         return []
 
     def close(self, entry: Entry) -> None:
-        entry.ended = self._clock()
+        ended = self._clock()
+        entry.latency_ms = milliseconds(ended - entry.started)
+        entry.at = ended  # monotonic, until it is counted
         if entry.events and not entry.completion_tokens:
             entry.completion_tokens = entry.events
-        entry.money = self._money(entry)
+        price = self._prices.get(entry.model)
+        if price is not None and not entry.is_cached:
+            entry.money = money(price, entry.prompt_tokens, entry.completion_tokens)
         self._under_way[entry.model] -= 1
         self._ended.append(entry)
         if len(self._ended) >= COUNTED_AT_ONCE:
@@ -180,51 +183,30 @@ class Accountant:
         if self._loop_thread not in (None, threading.get_ident()):
             return
         ended, self._ended = self._ended, []
-        together: dict[tuple[str, str], list[Entry]] = {}
         since = self._now() - self._clock()
+        together: dict[tuple[str, str], list[Entry]] = {}
         for entry in ended:
+            entry.at += since
+            if entry.variant:
+                entry.variant = entry.variant[:VARIANT_CHARACTERS]
             together.setdefault((entry.route, entry.model), []).append(entry)
-            self._note(entry, since + entry.ended)
         for (route, model), entries in together.items():
             if (route, model) not in self._series:
                 self._series[route, model] = _Series(self._metrics, route, model)
             self._series[route, model].count(entries)
+            if route != SHADOW:
+                self._live.record_rows(entries)
+        self._keep(ended)
 
-    def _note(self, entry: Entry, at: float) -> None:
-        took_ms = round((entry.ended - entry.started) * 1000, 3)
-        first_ms = None if entry.first_token_s is None else round(entry.first_token_s * 1000, 3)
-        if entry.route != SHADOW:
-            self._live.record(entry.model, entry.status, took_ms, first_ms, entry.completion_tokens, at)
-        if len(self._rows) >= MAX_WAITING_ROWS:
-            self._dropped += 1
-            if self._dropped % 1000 == 1:
+    def _keep(self, rows: Sequence[Row]) -> None:
+        """For the database; what is too much is told by the thousand."""
+        room = max(MAX_WAITING_ROWS - len(self._rows), 0)
+        self._rows += rows[:room]
+        dropped = len(rows) - room
+        if dropped > 0:
+            before, self._dropped = self._dropped, self._dropped + dropped
+            if before // 1000 != self._dropped // 1000 or not before:
                 logger.error("accounting: %d rows dropped, the state database does not keep up", self._dropped)
-            return
-        self._rows.append(
-            Row(
-                entry.request_id,
-                at,
-                entry.key_id,
-                entry.route,
-                entry.model,
-                entry.model_version,
-                entry.replica,
-                entry.status,
-                took_ms,
-                entry.prompt_tokens,
-                entry.completion_tokens,
-                entry.variant[:VARIANT_CHARACTERS],
-                entry.is_cached,
-                first_ms,
-                entry.money,
-            )
-        )
-
-    def _money(self, entry: Entry) -> float:
-        price = self._prices.get(entry.model)
-        if price is None or entry.is_cached:
-            return 0.0
-        return money(price, entry.prompt_tokens, entry.completion_tokens)
 
     async def _write_regularly(self) -> None:
         while True:

@@ -12,13 +12,15 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any
 
 import sqlalchemy as sa
+from msgspec.structs import astuple
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DataError, IntegrityError
 
 from tulou.core.state import requests, usage_by_day
+from tulou.service.gateway.entry import COLUMNS, Row
 
 ROWS_AT_ONCE = 500  # in one statement: 7,500 values; SQLite takes 32,766, PostgreSQL 65,535
 FORGET_AT_ONCE = 5_000  # rows deleted in one transaction, so that nobody waits long for the table
@@ -28,32 +30,17 @@ logger = logging.getLogger(__name__)
 _SUMS = [column.name for column in usage_by_day.columns if not column.primary_key]
 
 
-class Row(NamedTuple):
-    """One request, in the order of the table's columns."""
-
-    id: str
-    at: float
-    key_id: str | None
-    route: str
-    model: str
-    model_version: str
-    replica: str
-    status: int
-    latency_ms: float
-    prompt_tokens: int
-    completion_tokens: int
-    variant: str
-    is_cached: bool
-    first_token_ms: float | None
-    money: float
+def values(row: Row) -> tuple[Any, ...]:
+    """In the order of the columns. An entry is a row, and has more fields behind."""
+    return astuple(row)[: len(COLUMNS)]
 
 
 class Books:
     def __init__(self, state: sa.Engine) -> None:
         self._state = state
         mark = "?" if state.dialect.paramstyle == "qmark" else "%s"
-        values = f"({', '.join([mark] * len(Row._fields))})"
-        self._insert_one = f"INSERT INTO requests ({', '.join(Row._fields)}) VALUES {values}"  # noqa: S608 -- our names
+        values = f"({', '.join([mark] * len(COLUMNS))})"
+        self._insert_one = f"INSERT INTO requests ({', '.join(COLUMNS)}) VALUES {values}"  # noqa: S608 -- our names
         self._insert_many = self._insert_one + f", {values}" * (ROWS_AT_ONCE - 1)
         self._add = _adding(state.dialect.name)
 
@@ -77,10 +64,10 @@ class Books:
         with self._state.begin() as db:
             whole = len(rows) - len(rows) % ROWS_AT_ONCE
             for start in range(0, whole, ROWS_AT_ONCE):
-                many = chain.from_iterable(rows[start : start + ROWS_AT_ONCE])
+                many = chain.from_iterable(map(values, rows[start : start + ROWS_AT_ONCE]))
                 db.exec_driver_sql(self._insert_many, tuple(many))
             if rest := rows[whole:]:
-                db.exec_driver_sql(self._insert_one, list(rest))
+                db.exec_driver_sql(self._insert_one, [values(row) for row in rest])
             db.execute(self._add, sums(rows))
 
     def _unwritten(self, rows: Sequence[Row]) -> list[Row]:

@@ -9,26 +9,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
+from msgspec import Struct
 from sqlalchemy.exc import SQLAlchemyError
 
 from tulou.core.errors import ServiceError
-from tulou.service.gateway.limits import (
-    Budgets,
-    Cost,
-    Headers,
-    Ledger,
-    Meter,
-    Refusal,
-)
+from tulou.service.gateway.limits import Budgets, Cost, Ledger, Meter, Refusal
 
 Spent = Callable[[str, float], Mapping[str, float]]
 """A key's id and the time, to what it has used so far: `{"tokens/day": 120, ...}`. Blocks."""
 
 
-class Verdict(NamedTuple):
-    headers: Headers  # `x-ratelimit-*`
+class Verdict(Struct, gc=False):
+    lines: bytes  # `x-ratelimit-*`, for the head of the answer
     refusal: Refusal | None  # None: admitted, and its cost is counted
 
 
@@ -70,7 +64,6 @@ class MemoryCounters:
         ledger = self._ledgers.get(key_id)
         if ledger is None or ledger.budgets is not budgets:
             return None
-        ledger.turn(now)
         return _admit(ledger, cost, now)
 
     def settle(self, key_id: str, budgets: Budgets, difference: Cost, at: float) -> None:
@@ -102,11 +95,8 @@ class MemoryCounters:
 
 
 def _admit(ledger: Ledger, cost: Cost, now: float) -> Verdict:
-    index = ledger.over(cost, now)
-    if index >= 0:
-        return Verdict(ledger.headers(now), ledger.refusal(cost, now, index))
-    ledger.add(cost, now)
-    return Verdict(ledger.headers(now), None)
+    index = ledger.admit(cost, now)
+    return Verdict(ledger.lines(now), None if index < 0 else ledger.refusal(cost, now, index))
 
 
 def open_counters(url: str, spent: Spent) -> Counters:

@@ -132,7 +132,7 @@ class RedisCounters:
             if meter.ends == ends[i]:
                 meter.used, meter.before = used, before
         over, shared = answer[0] - 1, Ledger(budgets, shown)
-        return Verdict(shared.headers(now), None if over < 0 else shared.refusal(cost, now, over))
+        return Verdict(shared.lines(now), None if over < 0 else shared.refusal(cost, now, over))
 
     def admit_now(self, key_id: str, budgets: Budgets, cost: Cost, now: float) -> Verdict | None:
         return None

@@ -15,7 +15,9 @@ import logging
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from tulou.core.errors import ServiceError
 from tulou.service.gateway import answers, refusals
@@ -31,8 +33,7 @@ PATIENCE_S = 10.0  # for a replica to come back, when none is ready
 logger = logging.getLogger(__name__)
 
 
-@dataclass(slots=True)
-class Ask:
+class Ask(Struct, eq=False):
     """What is asked of a model's replicas, whoever asks."""
 
     model: str
@@ -65,7 +66,7 @@ class Dispatch:
         self._pool = pool
         self._upstream = upstream
         self._steering = steering
-        self._in_flight: Counter[Endpoint] = Counter()
+        self._in_flight: dict[Endpoint, int] = {}  # idle ones are left out
         self._timeout_s = timeout_s
         self._patience_s = patience_s
         self._clock = clock
@@ -84,8 +85,10 @@ class Dispatch:
         Raises `ApiError` where no replica answers, or not in time.
         """
         self._steering.budget.request()
-        names = self._who_can(ask)
-        return self._ask(ask, names[0], self._patience_s) if len(names) == 1 else self._ask_in_turn(ask, names)
+        names = self._steering.models(ask.model)
+        if len(names) == 1:
+            return self._ask(ask, ask.model, self._patience_s)
+        return self._ask_in_turn(ask, self._who_can(ask, names))
 
     async def _ask_in_turn(self, ask: Ask, names: Sequence[str]) -> Whole | Events:
         for name in names[:-1]:  # with another model behind it, one is not waited for
@@ -116,11 +119,8 @@ class Dispatch:
             raise refusals.replicas_unavailable(ask.model)
         return answered if isinstance(answered, Whole) else self._events(ask, answered, tried)
 
-    def _who_can(self, ask: Ask) -> Sequence[str]:
+    def _who_can(self, ask: Ask, names: Sequence[str]) -> Sequence[str]:
         """The models to ask, one if another cannot; the one that was asked for, should none be able to answer now."""
-        names = self._steering.models(ask.model)
-        if len(names) == 1:
-            return names
         may_answer = [name for name in names if ask.permitted is None or name in ask.permitted]
         return [name for name in may_answer if self._steering.can_answer(self._pool.ready(name))] or [ask.model]
 
@@ -149,14 +149,12 @@ class Dispatch:
         failure: ServiceError | None = None
         try:
             body = asking_for_model(ask.body, endpoint.served_as) if endpoint.served_as else ask.body
-            heard = await self._upstream.ask(
-                endpoint, ask.path, body, ask.entry.request_id, ask.is_streamed, ask.ends_at
-            )
+            heard = await self._upstream.ask(endpoint, ask.path, body, ask.entry.id, ask.is_streamed, ask.ends_at)
             if isinstance(heard, Whole):
                 _judge(heard, endpoint, ask.entry)
+                if heard.status >= 500:
+                    failure = ReplicaLost(f"it answered with status {heard.status}")
             answered = heard
-            if isinstance(answered, Whole) and answered.status >= 500:
-                failure = ReplicaLost(f"it answered with status {answered.status}")
         except ReplicaLost as lost:
             failure = lost
             self._pool.report_lost(endpoint)
@@ -189,7 +187,7 @@ class Dispatch:
         if tried and tried[-1].version != endpoint.version and not entry.variant:
             entry.variant = INSTEAD + tried[-1].version  # or a version that fails would be judged by what it did not
         tried.append(endpoint)
-        self._in_flight[endpoint] += 1
+        self._in_flight[endpoint] = self._in_flight.get(endpoint, 0) + 1
 
     async def _events(self, ask: Ask, first: Connection, tried: list[Endpoint]) -> Events:
         said = answers.Transcript()

@@ -49,7 +49,7 @@ class Exchange:
     """What is known so far; a stage may rely on what the stages before it have found."""
 
     __slots__ = (
-        "answer", "asked", "body", "cache_key", "ended_by", "entry", "has_begun", "headers", "key", "leave", "manifest",
+        "answer", "asked", "body", "cache_key", "ended_by", "entry", "has_begun", "key", "leave", "lines", "manifest",
         "model", "operation", "peeked", "receive", "request_id", "reserved", "scope", "send", "services", "started",
         "task", "versions", "watcher",
     )  # fmt: skip
@@ -66,7 +66,7 @@ class Exchange:
         self.asked: dict[bytes, bytes] = dict(reversed(scope["headers"]))  # headers; of equal names the first counts
         self.request_id = next_request_id()
         self.started = time.monotonic()
-        self.headers: list[tuple[bytes, bytes]] = []  # that stages add to the answer
+        self.lines = b""  # of the answer's head, that stages add
         self.body: bytes | None = None
         self.entry: Entry | None = None  # in the accounts, once a model is asked
         self.reserved: Reservation | None = None  # of its key's budgets
@@ -75,7 +75,7 @@ class Exchange:
         self.cache_key: tuple[bytes, str] | None = None  # under which to keep the answer, if this version gives it
         self.leave: Callable[[], None] | None = None  # gives back the place among the model's requests
         self.answer: Whole | Events | None = None
-        self.task = asyncio.current_task()
+        self.task: asyncio.Task[None] | None = None  # that answers it
         self.watcher: asyncio.Task[None] | None = None
         self.ended_by: refusals.ApiError | None = None  # why it was cancelled, where that was our doing
 
@@ -96,8 +96,10 @@ class Patrol:
         self._body_s = body_s
         self._under_way: set[Exchange] = set()
         self._round: asyncio.Task[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     async def start(self) -> None:
+        self._loop = asyncio.get_running_loop()
         self._round = asyncio.create_task(self._go_round())
 
     async def stop(self) -> None:
@@ -106,6 +108,8 @@ class Patrol:
             await asyncio.gather(self._round, return_exceptions=True)
 
     def take(self, exchange: Exchange) -> None:
+        """Look after it, called by the task that answers it."""
+        exchange.task = asyncio.current_task(self._loop)  # not told the loop, it asks the system which process this is
         self._under_way.add(exchange)
 
     def leave(self, exchange: Exchange) -> None:

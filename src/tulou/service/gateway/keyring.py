@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -35,6 +36,7 @@ class _Held:
     at: float  # when the database said so; times are monotonic, since clocks on walls are set
     tried_at: float  # when it was last asked
     is_away: bool = False  # whether it did not answer then
+    good_until: float = -math.inf  # by the clock on the wall; never where the key is not good
 
     def is_fresh(self, now: float) -> bool:
         """Whether what it said still counts."""
@@ -54,10 +56,11 @@ class Keyring:
 
     def known(self, secret: str) -> Key | None:
         """`valid` where nothing is to be waited for or to be said against the key; else None."""
-        held, now = self._held.get(_digest(secret)), self._clock()
-        if held is None or not held.is_fresh(now) or now - held.tried_at >= REFRESH_S:
+        held = self._held.get(_digest(secret))
+        if held is None or self._now() >= held.good_until:
             return None
-        return None if held.found.problem(self._now()) else held.found.key
+        now = self._clock()
+        return held.found.key if now - held.tried_at < REFRESH_S and held.is_fresh(now) else None
 
     async def valid(self, secret: str) -> Key:
         """The key that `secret` belongs to. Raises `ApiError` where it is wrong or no longer valid, or nobody knows."""
@@ -115,7 +118,7 @@ class Keyring:
     def _remember(self, digest: bytes, found: Found | None) -> None:
         now = self._clock()
         if found is not None:
-            self._held[digest] = _Held(found, now, now)
+            self._held[digest] = _Held(found, now, now, good_until=found.good_until)
             return
         self._held.pop(digest, None)
         if len(self._wrong) >= WRONG_ENTRIES:

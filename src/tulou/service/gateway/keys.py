@@ -72,6 +72,13 @@ class Found:
     key: Key
     until: float = math.inf
 
+    @property
+    def good_until(self) -> float:
+        """Until when there is no `problem` but what others may yet do to the key."""
+        if self.key.revoked_at is not None or self.key.disabled_at is not None:
+            return -math.inf
+        return min(self.until, math.inf if self.key.expires_at is None else self.key.expires_at)
+
     def problem(self, now: float) -> str | None:
         """Why it must be refused, or None: `revoked`, `disabled`, `expired`, `rotated`."""
         if self.until <= now:

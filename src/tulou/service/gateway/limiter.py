@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from tulou.core.errors import ServiceError
 from tulou.core.service_settings import PriceSettings
@@ -16,17 +17,16 @@ from tulou.service.gateway import refusals
 from tulou.service.gateway.accounting import money
 from tulou.service.gateway.counters import Counters, Verdict
 from tulou.service.gateway.keys import Key
-from tulou.service.gateway.limits import Cost, Headers, estimate
+from tulou.service.gateway.limits import Cost, estimate
 
 
-@dataclass(slots=True)
-class Reservation:
+class Reservation(Struct, eq=False):
     """What a request may cost, as it was counted when it was admitted."""
 
     key: Key
     cost: Cost
     at: float
-    headers: Headers  # `x-ratelimit-*`, as it was then
+    lines: bytes  # `x-ratelimit-*`, as it was then
 
 
 class Limiter:
@@ -70,5 +70,5 @@ class Limiter:
 
 def _reserved(key: Key, cost: Cost, now: float, verdict: Verdict) -> Reservation:
     if verdict.refusal is not None:
-        raise refusals.over_budget(key.id, verdict.refusal, verdict.headers)
-    return Reservation(key, cost, now, verdict.headers)
+        raise refusals.over_budget(key.id, verdict.refusal, verdict.lines)
+    return Reservation(key, cost, now, verdict.lines)

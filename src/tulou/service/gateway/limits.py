@@ -54,10 +54,11 @@ Budgets = tuple[Budget, ...]  # longest period first: of two budgets used up, th
 class Meter:
     """How much of one budget is used: in the window that `starts` and `ends`, and in the minute before."""
 
-    __slots__ = ("before", "ends", "period", "starts", "used")
+    __slots__ = ("before", "ends", "fades_s", "period", "starts", "used")
 
     def __init__(self, period: Period, now: float, used: float = 0.0, before: float = 0.0) -> None:
         self.period = period
+        self.fades_s = MINUTE_S if period == "minute" else 0.0  # after its window, until it no longer counts
         self.used = used
         self.before = before
         self.starts, self.ends = window(period, now)
@@ -99,10 +100,8 @@ class Meter:
 
     def reset_s(self, now: float) -> float:
         """Seconds until nothing counts as used."""
-        if self.period != "minute":
-            return self.ends - now if self.used else 0.0
         if self.used:
-            return self.ends + MINUTE_S - now
+            return self.ends + self.fades_s - now
         return self.ends - now if self.before else 0.0
 
 
@@ -133,13 +132,10 @@ def window(period: Period, now: float) -> tuple[float, float]:
     return first.timestamp(), after.timestamp()
 
 
-Headers = list[tuple[bytes, bytes]]
-
-
 class Ledger:
     """One key's budgets with a meter for each. What a request asks of them is worked out once, here."""
 
-    __slots__ = ("_counted", "_shown", "_since", "_until", "budgets", "meters")
+    __slots__ = ("_counted", "_lines", "_shown", "_since", "_until", "budgets", "meters")
 
     def __init__(self, budgets: Budgets, meters: Sequence[Meter]) -> None:
         self.budgets = budgets
@@ -149,12 +145,9 @@ class Ledger:
             for budget, meter in zip(budgets, meters, strict=True)
         ]
         shortest = {budget.unit: (budget, meter) for budget, meter in zip(budgets, meters, strict=True)}
-        self._shown = [
-            (meter, budget.amount + ROUNDING, (names[0], b"%d" % budget.amount), names[1], names[2])
-            for unit, names in _NAMES.items()
-            if unit in shortest
-            for budget, meter in [shortest[unit]]
-        ]
+        told = [(unit, *shortest[unit]) for unit in UNITS if unit in shortest and unit != "money"]
+        self._shown = [(meter, budget.amount + ROUNDING) for _, budget, meter in told]
+        self._lines = b"".join(_LINES % {b"unit": unit.encode(), b"limit": budget.amount} for unit, budget, _ in told)
         self._note_windows()
 
     def _note_windows(self) -> None:
@@ -163,8 +156,6 @@ class Ledger:
 
     def turn(self, now: float) -> None:
         """Go on to the windows that `now` lies in."""
-        if self._since <= now < self._until:
-            return
         for meter in self.meters:
             meter.turn(now)
         self._note_windows()
@@ -176,8 +167,18 @@ class Ledger:
                 return i
         return -1
 
+    def admit(self, cost: Cost, now: float) -> int:
+        """`over`, at whatever time, and `cost` is counted where it is over none."""
+        if not self._since <= now < self._until:
+            self.turn(now)
+        index = self.over(cost, now)
+        if index < 0:
+            for meter, unit, _ in self._counted:
+                meter.used += cost[unit]
+        return index
+
     def add(self, cost: Cost, at: float) -> None:
-        """Count `cost` in the windows of `at`."""
+        """Count `cost`, which may be less than nothing, in the windows of `at`."""
         if at < self._since:
             for meter, unit, _ in self._counted:
                 meter.add(cost[unit], at)
@@ -191,22 +192,21 @@ class Ledger:
         needed: float = getattr(cost, budget.unit)
         return Refusal(budget, meter.level(now), needed, meter.room_in_s(needed, budget.amount, now))
 
-    def headers(self, now: float) -> Headers:
+    def lines(self, now: float) -> bytes:
         """OpenAI's `x-ratelimit-*`, for requests and tokens each of the shortest period that has a budget."""
-        made: Headers = []
-        for meter, most, limit, remaining, reset in self._shown:
+        told: list[int | bytes] = []
+        for meter, most in self._shown:
             left = int(most - (meter.level(now) if meter.before else meter.used))
-            reset_s = meter.reset_s(now)
-            told = duration(reset_s if reset_s < MINUTE_S else math.ceil(reset_s))
-            made += limit, (remaining, b"%d" % left if left > 0 else b"0"), (reset, told)
-        return made
+            reset_s = meter.ends + meter.fades_s - now if meter.used else meter.reset_s(now)
+            told += (left if left > 0 else 0), duration(reset_s if reset_s < MINUTE_S else math.ceil(reset_s))
+        return self._lines % (*told,)
 
 
-_NAMES: dict[Unit, tuple[bytes, ...]] = {
-    unit: tuple(f"x-ratelimit-{what}-{unit}".encode() for what in ("limit", "remaining", "reset"))
-    for unit in UNITS
-    if unit != "money"
-}
+_LINES = (  # the limit is known beforehand, what remains and until when is not
+    b"x-ratelimit-limit-%(unit)b: %(limit)d\r\n"
+    b"x-ratelimit-remaining-%(unit)b: %%d\r\n"
+    b"x-ratelimit-reset-%(unit)b: %%b\r\n"
+)
 
 
 @lru_cache(maxsize=1024)  # in whole seconds from a minute on, so that it is the same for many requests
@@ -227,7 +227,9 @@ def estimate(body_bytes: int, max_tokens: int | None, n: int = 1) -> tuple[int, 
     Who does not say `max_tokens` reserves the prompt alone, so answers under way may overrun a budget by their length.
     Both numbers are the client's and unread so far: nonsense must neither add to a budget nor be too large for a float.
     """
-    return body_bytes // BYTES_PER_TOKEN, min(max(max_tokens or 0, 0) * max(n, 1), MOST_TOKENS)
+    if not max_tokens or max_tokens < 0:
+        return body_bytes // BYTES_PER_TOKEN, 0
+    return body_bytes // BYTES_PER_TOKEN, min(max_tokens * n if n > 1 else max_tokens, MOST_TOKENS)
 
 
 def budgets_from(amounts: Mapping[str, float] | None) -> Budgets:

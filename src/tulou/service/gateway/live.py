@@ -10,7 +10,12 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import astuple
+
+from tulou.service.gateway.entry import Row
 
 WINDOW_S = 300.0
 MAX_REQUESTS = 20_000
@@ -41,13 +46,19 @@ class LivePoint:
     p99_ms: float | None
 
 
-class _Seen(NamedTuple):
+class _Seen(Struct, gc=False):
+    """What a row of the accounts tells, without the rest."""
+
     at: float
     model: str
     latency_ms: float
     first_token_ms: float | None
-    is_ok: bool
+    status: int
     completion_tokens: int
+
+    @classmethod
+    def of(cls, row: Row) -> _Seen:
+        return cls(row.at, row.model, row.latency_ms, row.first_token_ms, row.status, row.completion_tokens)
 
 
 class Live:
@@ -65,16 +76,18 @@ class Live:
         latency_ms: float,
         first_token_ms: float | None = None,
         completion_tokens: int = 0,
-        at: float | None = None,
     ) -> None:
-        """Of a request that ended `at`; None: now."""
-        ended = self._now() if at is None else at
-        self._seen.append(_Seen(ended, model, latency_ms, first_token_ms, status < 500, completion_tokens))
+        """Of a request that has just ended."""
+        self._seen.append(_Seen(self._now(), model, latency_ms, first_token_ms, status, completion_tokens))
 
-    def seen(self) -> list[tuple[float, str, float, float | None, bool, int]]:
+    def record_rows(self, rows: Iterable[Row]) -> None:
+        """Of requests that have ended, many at once."""
+        self._seen.extend(map(_Seen.of, rows))
+
+    def seen(self) -> list[tuple[Any, ...]]:
         """The requests of the window, for another process to count in."""
         self.before_reading()
-        return list(self._seen)
+        return [astuple(each) for each in self._seen]
 
     def with_those_of(self, others: Iterable[Iterable[Sequence[Any]]]) -> Live:
         """Figures over these requests and those that other processes have seen."""
@@ -93,7 +106,7 @@ class Live:
             self._seen.popleft()
         seen = [each for each in self._seen if model is None or each.model == model]
         window_s = max(min(self._window_s, self._now() - self._started_at), 1.0)
-        failures = sum(not each.is_ok for each in seen)
+        failures = sum(each.status >= 500 for each in seen)
         latencies = sorted(each.latency_ms for each in seen)
         firsts = sorted(each.first_token_ms for each in seen if each.first_token_ms is not None)
         return LiveFigures(
@@ -124,7 +137,7 @@ class Live:
 
 def _point(seen: list[_Seen], at: float) -> LivePoint:
     latencies = sorted(each.latency_ms for each in seen)
-    failures = sum(not each.is_ok for each in seen)
+    failures = sum(each.status >= 500 for each in seen)
     return LivePoint(at, len(seen), failures, _quantile(latencies, 0.5), _quantile(latencies, 0.99))
 
 

@@ -11,15 +11,19 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 
+from starlette.types import Message
+
 from tulou.service.gateway import refusals
 from tulou.service.gateway.dispatch import Ask
 from tulou.service.gateway.entry import CLIENT_GONE
 from tulou.service.gateway.exchange import Exchange
-from tulou.service.gateway.limits import estimate
+from tulou.service.gateway.keys import Key
+from tulou.service.gateway.limits import Cost, estimate
 from tulou.service.gateway.peek import asking_for_usage
 from tulou.service.gateway.peek import peek as peek_into
 from tulou.service.gateway.places import Leave
 from tulou.service.gateway.policy.cache import is_replayable, key_of
+from tulou.service.gateway.protocol import BODY
 from tulou.service.gateway.replies import send_refusal, send_stream, send_whole
 from tulou.service.gateway.upstream import Whole
 
@@ -28,34 +32,51 @@ Stage = Callable[[Exchange], Awaitable[None] | None]
 logger = logging.getLogger(__name__)
 
 
-async def authenticate(exchange: Exchange) -> None:
+def authenticate(exchange: Exchange) -> Awaitable[None] | None:
     """Whose key it is, and whether it may ask models at all. Waits for the database once in a while for each key."""
-    keys, secret = exchange.services.keys, secret_in(exchange.asked.get(b"authorization"))
-    key = keys.known(secret) or await keys.valid(secret)
+    secret = secret_in(exchange.asked.get(b"authorization"))
+    key = exchange.services.keys.known(secret)
+    if key is None:
+        return _look_up(exchange, secret)
+    _let_in(exchange, key)
+    return None
+
+
+async def _look_up(exchange: Exchange, secret: str) -> None:
+    _let_in(exchange, await exchange.services.keys.valid(secret))
+
+
+def _let_in(exchange: Exchange, key: Key) -> None:
     if not key.may_ask:
         raise refusals.role_forbids(key.role)
     exchange.key = key
 
 
-async def read_body(exchange: Exchange) -> None:
+def read_body(exchange: Exchange) -> Awaitable[None] | None:
     """Waits for the client. Nearly always the body has come with the headers."""
-    limit = exchange.services.settings.max_body_bytes
+    body = exchange.scope.get(BODY)
+    if body is None:
+        return _receive(exchange, exchange.services.settings.max_body_bytes)
+    if len(body) > exchange.services.settings.max_body_bytes:
+        raise refusals.body_too_large(exchange.services.settings.max_body_bytes)
+    exchange.body = body
+    return None
+
+
+async def _receive(exchange: Exchange, limit: int) -> None:
     announced = exchange.asked.get(b"content-length")
     if announced is not None and announced.isdigit() and int(announced) > limit:
         raise refusals.body_too_large(limit)
-    message = await exchange.receive()
-    body: bytes = message.get("body", b"")
-    if message.get("more_body"):
-        received = bytearray(body)
-        while message.get("more_body") and len(received) <= limit:
-            message = await exchange.receive()
-            received += message.get("body", b"")
-        body = bytes(received)
+    received = bytearray()
+    message: Message = {"type": "http.request", "more_body": True}
+    while message.get("more_body") and len(received) <= limit:
+        message = await exchange.receive()
+        received += message.get("body", b"")
     if message["type"] == "http.disconnect":
         raise refusals.client_gone()
-    if len(body) > limit:
+    if len(received) > limit:
         raise refusals.body_too_large(limit)
-    exchange.body = body
+    exchange.body = bytes(received)
 
 
 def peek(exchange: Exchange) -> None:
@@ -76,15 +97,23 @@ def find_model(exchange: Exchange) -> None:
     exchange.manifest, exchange.model = manifest, name
 
 
-async def reserve(exchange: Exchange) -> None:
+def reserve(exchange: Exchange) -> Awaitable[None] | None:
     """What it may cost, within the budgets of its key. Waits for counters that are shared; those here know at once."""
     key, peeked, limiter = exchange.key, exchange.peeked, exchange.services.limiter
     if not key.budgets:
-        return
+        return None
     max_tokens = peeked.max_completion_tokens or peeked.max_tokens
     cost = limiter.cost(exchange.model, len(exchange.body or b""), max_tokens, peeked.n or 1)
-    exchange.reserved = limiter.reserve_now(key, cost) or await limiter.reserve(key, cost)
-    exchange.headers += exchange.reserved.headers
+    exchange.reserved = limiter.reserve_now(key, cost)
+    if exchange.reserved is None:
+        return _ask_to_reserve(exchange, cost)
+    exchange.lines += exchange.reserved.lines
+    return None
+
+
+async def _ask_to_reserve(exchange: Exchange, cost: Cost) -> None:
+    exchange.reserved = await exchange.services.limiter.reserve(exchange.key, cost)
+    exchange.lines += exchange.reserved.lines
 
 
 def open_account(exchange: Exchange) -> None:
@@ -122,7 +151,7 @@ def look_in_cache(exchange: Exchange) -> None:
         exchange.cache_key = key, entry.model_version
         return
     exchange.answer = Whole(200, found.content_type.encode(), found.body)
-    exchange.headers.append((b"x-cache", b"hit"))
+    exchange.lines += b"x-cache: hit\r\n"
     entry.is_cached = True
     entry.prompt_tokens, entry.completion_tokens = found.prompt_tokens, found.completion_tokens
 
@@ -174,15 +203,15 @@ def _ask(exchange: Exchange, ends_at: float) -> Ask:
     )  # fmt: skip
 
 
-async def relay(exchange: Exchange) -> None:
+def relay(exchange: Exchange) -> Awaitable[None]:
     """Waits for the client to take the answer."""
     answer, entry = exchange.answer, exchange.entry
-    if isinstance(answer, Whole):
-        if entry is not None:
-            entry.status = answer.status
-        await send_whole(exchange, answer)
-    elif answer is not None:
-        await send_stream(exchange, answer, hides_usage=not exchange.peeked.wants_usage)
+    assert answer is not None
+    if not isinstance(answer, Whole):
+        return send_stream(exchange, answer, hides_usage=not exchange.peeked.wants_usage)
+    if entry is not None:
+        entry.status = answer.status
+    return send_whole(exchange, answer)
 
 
 def settle(exchange: Exchange, status: int) -> None:

@@ -1,9 +1,10 @@
 """uvicorn's HTTP/1.1 protocol with a shorter way to and from the application.
 
 Reading (pipelining, 100-continue, chunks, back-pressure, shutdown) is uvicorn's. Ours are the answer, which leaves in
-one write instead of two, a system call less; its headers, checked together instead of one by one; and time, kept by one
-round a second over all connections instead of a timer for each request. That round also closes connections whose
-request does not arrive, or whose client does not take its answer, for which uvicorn waits as long as it takes.
+one write instead of two, a system call less; its headers, checked together instead of one by one; two ways round ASGI
+for whole messages, `BODY` and `WHOLE`; and time, kept by one round a second over all connections instead of a timer for
+each request. That round also closes connections whose request does not arrive, or whose client does not take its
+answer, for which uvicorn waits as long as it takes.
 """
 
 from __future__ import annotations
@@ -19,10 +20,16 @@ import httptools
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from tulou.service.gateway.head import lines_of
+
 KEEP_ALIVE_S = 75.0
 HEAD_S = 20.0  # for the head of a request to arrive, once begun; nginx gives 60
 TAKE_S = 20.0  # for a client to take more of an answer that is complete here
 TAKE_BYTES = 20 << 10  # at least, in that time
+BODY = "tulou.request.body"  # in the scope, once all of it is here: who finds it there need not ask `receive`
+WHOLE = "tulou.response.whole"  # a message with `status`, `lines` of the head and all of the `body`
+_ASGI = {"version": "3.0", "spec_version": "2.3"}
+_EXTENSIONS: dict[str, dict[str, Any]] = {WHOLE: {}}
 _CONTROLS = bytes([*range(9), *range(10, 32), 127])  # all but the tab
 
 
@@ -68,20 +75,18 @@ class Cycle:
 
     async def run_asgi(self, app: Any) -> None:
         try:
-            await self._run(app)
+            await app(self.scope, self.receive, self.send)
+            if not self.response_complete:
+                await self._give_up()
+        except BaseException as err:
+            self._protocol.logger.error("the application failed", exc_info=err)
+            await self._give_up()
         finally:
             self._protocol.tasks.discard(self.task)
 
-    async def _run(self, app: Any) -> None:
-        try:
-            await app(self.scope, self.receive, self.send)
-            problem = (
-                None if self.response_complete or self.disconnected else "the application did not finish its answer"
-            )
-        except BaseException as err:
-            problem = "the application failed"
-            self._protocol.logger.error(problem, exc_info=err)
-        if problem is not None and not self.disconnected:
+    async def _give_up(self) -> None:
+        """End an answer that the application has not finished."""
+        if not self.disconnected:
             if self._flow.write_paused:
                 self._transport.abort()  # nobody takes what was written, so nothing more would leave
             elif self.response_started and not self._held:
@@ -110,10 +115,20 @@ class Cycle:
             await self._flow.drain()
         if self.disconnected:
             return
-        if not self.response_started:
+        if message["type"] == WHOLE:
+            self._answer(message["status"], message["lines"], message["body"])
+        elif not self.response_started:
             self._start(message["status"], message.get("headers", ()))
         elif not self.response_complete:
             self._write(message.get("body", b""), message.get("more_body", False))
+
+    def _answer(self, status: int, lines: bytes, body: bytes) -> None:
+        """All in one. `lines` tell the length; they are ours or a parser's, which lets no control character through."""
+        self.response_started, self._owes_continue = True, False
+        if not self.keep_alive:
+            lines += b"connection: close\r\n"
+        self._transport.write(b"%b%b%b\r\n%b" % (STATUS_LINE[status], self._protocol.date_line(), lines, body))
+        self._complete()
 
     def _start(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
         self.response_started = True
@@ -155,11 +170,14 @@ class Cycle:
         held, self._held = self._held, b""
         self._transport.write(held + sent if held else sent)
         if not is_more:
-            self.response_complete = True
-            self.set()
-            if not self.keep_alive:
-                self._transport.close()
-            self._protocol.on_response_complete()
+            self._complete()
+
+    def _complete(self) -> None:
+        self.response_complete = True
+        self.set()
+        if not self.keep_alive:
+            self._transport.close()
+        self._protocol.on_response_complete()
 
     async def _send_500(self) -> None:
         text = b"Internal Server Error"
@@ -173,6 +191,14 @@ class GatewayProtocol(HttpToolsProtocol):
         super().__init__(*args, **kwargs)
         self.waits_until: float | None = time.monotonic() + HEAD_S
         self._untaken = sys.maxsize  # bytes of an answer, when the client was last found late
+        self._dated: list[tuple[bytes, bytes]] = []  # what uvicorn tells in every answer, made anew each second
+        self._date_line = b""
+
+    def date_line(self) -> bytes:
+        told = self.server_state.default_headers
+        if told is not self._dated:
+            self._dated, self._date_line = told, lines_of(told)
+        return self._date_line
 
     def close_if_late(self, now: float) -> None:
         """Close it where the next request, or the rest of its head, has not come, or the answer was not taken in time.
@@ -190,7 +216,7 @@ class GatewayProtocol(HttpToolsProtocol):
             self.transport.abort()
 
     def on_message_begin(self) -> None:
-        super().on_message_begin()
+        self.url, self.headers, self.expect_100_continue = b"", [], False
         self.waits_until = time.monotonic() + HEAD_S
 
     def on_body(self, body: bytes) -> None:
@@ -203,20 +229,32 @@ class GatewayProtocol(HttpToolsProtocol):
         cycle.set()
 
     def on_message_complete(self) -> None:
-        self.cycle.more_body = False
-        self.cycle.message_event.set()
+        cycle: Any = self.cycle
+        cycle.more_body = False
+        cycle.scope[BODY] = cycle.body
+        cycle.set()
 
     def on_headers_complete(self) -> None:
         self.waits_until, self._untaken = None, sys.maxsize
-        scope: Any = self.scope
         version = self.parser.get_http_version()
-        scope["method"] = self.parser.get_method().decode("ascii")
-        if version != "1.1":
-            scope["http_version"] = version
         path, query = self._target()
-        scope["raw_path"], scope["query_string"] = path, query
         shown = path.decode("ascii")
-        scope["path"] = urllib.parse.unquote(shown) if "%" in shown else shown
+        scope: Any = {
+            "type": "http",
+            "asgi": _ASGI,
+            "http_version": version,
+            "server": self.server,
+            "client": self.client,
+            "scheme": self.scheme,
+            "root_path": self.root_path,
+            "method": self.parser.get_method().decode("ascii"),
+            "path": urllib.parse.unquote(shown) if "%" in shown else shown,
+            "raw_path": path,
+            "query_string": query,
+            "headers": self.headers,
+            "state": self.app_state.copy(),
+            "extensions": _EXTENSIONS,
+        }
         previous = self.cycle
         cycle: Any = Cycle(self, scope, version != "1.0" and self.parser.should_keep_alive(), self.expect_100_continue)
         self.cycle = cycle

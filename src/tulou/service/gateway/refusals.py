@@ -14,7 +14,8 @@ from typing import Any
 import msgspec
 
 from tulou.core.errors import ServiceError
-from tulou.service.gateway.limits import Headers, Refusal, duration
+from tulou.service.gateway.head import pairs
+from tulou.service.gateway.limits import Refusal, duration
 
 INVALID = "invalid_request_error"
 
@@ -106,10 +107,10 @@ def model_forbidden(model: str, key_id: str) -> ApiError:
     return ApiError(403, message, code="model_not_found")
 
 
-def over_budget(key_id: str, refusal: Refusal, headers: Headers) -> ApiError:
+def over_budget(key_id: str, refusal: Refusal, lines: bytes) -> ApiError:
     """429 for a request that does not fit into a budget of its key; clients are told whether to try again."""
     unit, period, amount = refusal.budget
-    told = {name.decode(): value.decode() for name, value in headers}
+    told = {name.decode(): value.decode() for name, value in pairs(lines)}
     need = f"Limit {amount:.10g}, Used {refusal.used:.10g}, Requested {refusal.cost:.10g}."
     if refusal.is_too_large:
         message = f"Request too large for key `{key_id}` on {unit} per {period}: {need}"

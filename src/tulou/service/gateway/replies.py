@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Awaitable
 from contextlib import aclosing
 
 import msgspec
@@ -11,17 +12,27 @@ from tulou.service.gateway import answers, refusals
 from tulou.service.gateway.dispatch import Events
 from tulou.service.gateway.entry import CLIENT_GONE
 from tulou.service.gateway.exchange import Exchange
+from tulou.service.gateway.head import lines_of, pairs
+from tulou.service.gateway.protocol import WHOLE
 from tulou.service.gateway.upstream import Whole
 
 JSON = b"application/json"
 EVENT_STREAM = b"text/event-stream; charset=utf-8"
 
 
-async def send_whole(exchange: Exchange, answer: Whole) -> None:
+def send_whole(exchange: Exchange, answer: Whole) -> Awaitable[None]:
     if answer.retry_after is not None:
-        exchange.headers.append((b"retry-after", answer.retry_after))
-    await _start(exchange, answer.status, answer.content_type, (b"content-length", b"%d" % len(answer.body)))
-    await exchange.send({"type": "http.response.body", "body": answer.body})
+        exchange.lines += b"retry-after: %b\r\n" % answer.retry_after
+    length = b"content-length: %d\r\n" % len(answer.body)
+    lines = _begin(exchange, answer.content_type, length)
+    if WHOLE not in exchange.scope.get("extensions", ()):
+        return _send_in_two(exchange, answer.status, lines, answer.body)
+    return exchange.send({"type": WHOLE, "status": answer.status, "lines": lines, "body": answer.body})
+
+
+async def _send_in_two(exchange: Exchange, status: int, lines: bytes, body: bytes) -> None:
+    await exchange.send({"type": "http.response.start", "status": status, "headers": pairs(lines)})
+    await exchange.send({"type": "http.response.body", "body": body})
 
 
 async def send_stream(exchange: Exchange, events: Events, hides_usage: bool) -> None:
@@ -31,7 +42,8 @@ async def send_stream(exchange: Exchange, events: Events, hides_usage: bool) -> 
     async with aclosing(events):  # which closes nothing that has not begun, so the first comes before any waiting
         async for piece in events:
             if not exchange.has_begun:
-                await _start(exchange, 200, EVENT_STREAM, (b"cache-control", b"no-cache"))
+                headers = pairs(_begin(exchange, EVENT_STREAM, b"cache-control: no-cache\r\n"))
+                await send({"type": "http.response.start", "status": 200, "headers": headers})
             entry.saw_first_token()
             entry.events += piece.count(b"data:")
             usage, shown = answers.read_usage(piece, hides_usage)
@@ -52,21 +64,16 @@ async def send_refusal(exchange: Exchange, err: refusals.ApiError) -> None:
     if exchange.has_begun:
         await exchange.send({"type": "http.response.body", "body": b"data: " + body + b"\n\n"})
         return
-    exchange.headers += [(name.encode(), value.encode()) for name, value in err.headers.items()]
+    exchange.lines += lines_of((name.encode(), value.encode()) for name, value in err.headers.items())
     if err.status in (408, 413):
-        exchange.headers.append((b"connection", b"close"))  # the rest of the body is not worth reading
-    await _start(exchange, err.status, JSON, (b"content-length", b"%d" % len(body)))
-    await exchange.send({"type": "http.response.body", "body": body})
+        exchange.lines += b"connection: close\r\n"  # the rest of the body is not worth reading
+    await _send_in_two(exchange, err.status, _begin(exchange, JSON, b"content-length: %d\r\n" % len(body)), body)
 
 
-async def _start(exchange: Exchange, status: int, content_type: bytes, header: tuple[bytes, bytes]) -> None:
+def _begin(exchange: Exchange, content_type: bytes, line: bytes) -> bytes:
+    """The lines of the answer's head; what stages have added comes last."""
     exchange.has_begun = True
-    took_ms = round((time.monotonic() - exchange.started) * 1000)
-    headers = [
-        (b"content-type", content_type),
-        header,
-        (b"x-request-id", exchange.request_id.encode()),
-        (b"openai-processing-ms", b"%d" % took_ms),
-        *exchange.headers,
-    ]
-    await exchange.send({"type": "http.response.start", "status": status, "headers": headers})
+    took_ms = (time.monotonic() - exchange.started) * 1000
+    return b"content-type: %b\r\n%bx-request-id: %b\r\nopenai-processing-ms: %.0f\r\n%b" % (
+        content_type, line, exchange.request_id.encode(), took_ms, exchange.lines,
+    )  # fmt: skip

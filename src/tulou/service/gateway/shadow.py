@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import aclosing
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from tulou.service.gateway import answers, refusals
 from tulou.service.gateway.accounting import SHADOW, Accountant
@@ -40,7 +41,7 @@ class Shadows:
         await asyncio.gather(*self._under_way, return_exceptions=True)
 
     async def _ask(self, ask: Ask, version: str) -> None:
-        request_id = f"{ask.entry.request_id}-shadow"
+        request_id = f"{ask.entry.id}-shadow"
         try:
             with self._accountant.entry(SHADOW, request_id, None, ask.model, version) as entry:
                 entry.variant = SHADOW
@@ -55,4 +56,4 @@ class Shadows:
                         if usage is not None:
                             entry.prompt_tokens, entry.completion_tokens = usage.prompt_tokens, usage.completion_tokens
         except refusals.ApiError as err:
-            logger.info("a copy of request %s got no answer of version %s: %s", ask.entry.request_id, version, err)
+            logger.info("a copy of request %s got no answer of version %s: %s", ask.entry.id, version, err)

@@ -93,6 +93,8 @@ class LeastConnections:
     def choose(
         self, endpoints: Sequence[Endpoint], load: Mapping[Endpoint, int], affinity: bytes | None = None
     ) -> Endpoint:
+        if len(endpoints) == 1:
+            return endpoints[0]
         least, idlest = math.inf, []
         for endpoint in endpoints:
             each = (load.get(endpoint, 0) + 1) / endpoint.weight

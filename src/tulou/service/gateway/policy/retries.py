@@ -37,30 +37,35 @@ class RetryBudget:
         self._now = now
         self._slices = [[0, 0] for _ in range(11)]  # [requests, retries]; ten whole ones and the one under way
         self._at = int(now() / self._slice_s)
+        self._slice = self._slices[self._at % len(self._slices)]
+        self._until = (self._at + 1) * self._slice_s
 
     def request(self) -> None:
         """A client asked something; be told once, however many attempts it takes."""
-        self._current()[0] += 1
+        if self._now() >= self._until:
+            self._turn()
+        self._slice[0] += 1
 
     def allows(self) -> bool:
         """Whether one more retry is within the budget; if so it is spent."""
-        current = self._current()
+        self._turn()
         requests = sum(each[0] for each in self._slices)
         retries = sum(each[1] for each in self._slices)
         if retries + 1 > self._spare + self._share * requests:
             return False
-        current[1] += 1
+        self._slice[1] += 1
         return True
 
-    def _current(self) -> list[int]:
+    def _turn(self) -> None:
+        """Go on to the slice that is now, and forget those that are too old."""
         at = int(self._now() / self._slice_s)
         if at != self._at:
             for passed in range(self._at + 1, min(at, self._at + len(self._slices)) + 1):
                 self._slices[passed % len(self._slices)] = [0, 0]
             if at - self._at >= len(self._slices):
                 self._slices = [[0, 0] for _ in self._slices]
-            self._at = at
-        return self._slices[at % len(self._slices)]
+            self._at, self._until = at, (at + 1) * self._slice_s
+            self._slice = self._slices[at % len(self._slices)]
 
 
 def backoff_s(retry: int, rng: random.Random) -> float:

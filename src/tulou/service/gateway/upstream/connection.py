@@ -10,10 +10,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from dataclasses import dataclass
 from typing import cast
 
 import httptools
+from msgspec import Struct
 
 from tulou.core.errors import ServiceError
 
@@ -37,8 +37,7 @@ class OutOfTime(ServiceError):  # noqa: N818 -- what happened
     """The time for the whole request is over."""
 
 
-@dataclass(slots=True)
-class Whole:
+class Whole(Struct, gc=False):
     """A complete answer."""
 
     status: int
@@ -141,18 +140,16 @@ class Connection(asyncio.Protocol):
 
     # What the asker does.
 
-    async def whole(self) -> Whole:
-        """Wait for all of it. Raises `ReplicaLost` or `OutOfTime`."""
-        while not self.is_complete:
-            await self._news()
+    def whole(self) -> Whole:
+        """All of it, once it is complete."""
         body = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
         told = self._headers.get
         return Whole(self.status, told(b"content-type") or b"application/json", body, told(b"retry-after"))
 
-    async def begun(self) -> None:
-        """Wait for the first of the answer's body, or its end."""
-        while not self._pieces and not self.is_complete:
-            await self._news()
+    @property
+    def has_news(self) -> bool:
+        """Whether some of the answer's body is here, or its end."""
+        return bool(self._pieces) or self.is_complete
 
     async def events(self) -> bytes | None:
         """Whole events, as many as have come since the last time; None when the answer has ended properly.
@@ -169,14 +166,14 @@ class Connection(asyncio.Protocol):
                 rest, self._rest = self._rest.strip(), b""
                 return rest + b"\n\n" if rest else None
             else:
-                await self._news()
+                await self.news()
 
     async def finish(self) -> None:
         """Wait a moment for the formal end of an answer that has told all, so that the connection may be kept."""
         self.ends_at = min(self.ends_at, time.monotonic() + FINISH_S)
         with contextlib.suppress(ReplicaLost, OutOfTime):
             while not self.is_complete:
-                await self._news()
+                await self.news()
 
     def _take(self) -> bytes:
         pieces, self._pieces, self._size = self._pieces, [], 0
@@ -196,8 +193,8 @@ class Connection(asyncio.Protocol):
             self.fail(ReplicaLost("the replica sent an event without an end"))
         return data[:end]
 
-    def _news(self) -> asyncio.Future[None]:
-        """To await: more of the answer, or its failure."""
+    def news(self) -> asyncio.Future[None]:
+        """To await: more of the answer, or its failure. Raises `ReplicaLost` or `OutOfTime`."""
         if self._failure is not None:
             raise self._failure
         self._waiter = self._loop.create_future()

@@ -53,7 +53,7 @@ class Connections:
         self._patience = patience
         self._kept: dict[str, list[Connection]] = {}  # by URL, the longest unused first
         self._busy: dict[Connection, str] = {}  # with its URL
-        self._heads: dict[tuple[str, str], bytes] = {}
+        self._heads: dict[tuple[Endpoint, str], bytes] = {}
         self._ticker: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -71,7 +71,7 @@ class Connections:
         self, endpoint: Endpoint, path: str, body: bytes, request_id: str, is_streamed: bool, ends_at: float
     ) -> Whole | Connection:
         url = endpoint.url
-        head = self._heads.get((url + endpoint.authorization, path)) or self._head(endpoint, path)
+        head = self._heads.get((endpoint, path)) or self._head(endpoint, path)
         request = b"%b%b\r\ncontent-length: %d\r\n\r\n%b" % (head, request_id.encode(), len(body), body)
         while True:
             kept = self._kept_one(url)
@@ -81,9 +81,14 @@ class Connections:
             try:
                 connection.send(request, is_streamed, ends_at)
                 if is_streamed:
-                    await connection.begun()
+                    while not connection.has_news:
+                        await connection.news()
                     is_going_on = connection.status < 400  # refused, it is no stream but a sentence
-                return connection if is_going_on else await connection.whole()
+                    if is_going_on:
+                        return connection
+                while not connection.is_complete:
+                    await connection.news()
+                return connection.whole()
             except Stale:
                 if kept is None:
                     raise
@@ -131,7 +136,7 @@ class Connections:
         ).encode()
         if len(self._heads) > 10_000:  # replicas that were started again have other addresses
             self._heads.clear()
-        self._heads[endpoint.url + endpoint.authorization, path] = head
+        self._heads[endpoint, path] = head
         return head
 
     async def _tick(self) -> None:
