@@ -9,6 +9,7 @@ import pytest
 
 from tulou.bench.gateway.contest import CONNECTIONS, bench_gateway
 from tulou.bench.gateway.load import BODY, tool
+from tulou.bench.gateway.scaling import bench_workers
 from tulou.bench.gateway.soak import POINTS, bench_soak
 from tulou.core.errors import TulouError
 from tulou.core.progress import Silent
@@ -45,6 +46,21 @@ def test_a_soak_counts_streams_and_those_left_early(tmp_path: Path) -> None:
     assert 10 < figures["cancelled"] < 60
     assert len(figures["points"]) == POINTS + 1
     assert all(point["rss_bytes"] > 1 << 20 for point in figures["points"])
+
+
+@needs_tools
+def test_workers_are_held_to_a_share_of_a_core_each(tmp_path: Path) -> None:
+    try:
+        figures = bench_workers(tmp_path, Silent(), seconds=1)
+    except TulouError as err:
+        if "control group" in str(err):
+            pytest.skip(str(err))
+        raise
+    one, two = figures["workers"]
+    assert (one["workers"], two["workers"]) == (1, 2)
+    assert all(pace["failures"] == 0 and pace["requests"] > 0 for pace in (*one["paces"], *two["paces"]))
+    assert figures["ratio"] > 1
+    assert not list(Path("/sys/fs/cgroup").glob("**/tulou-bench-*"))
 
 
 def test_a_tool_that_is_not_there_is_named() -> None:

@@ -17,6 +17,7 @@ def gateway(
     seconds: Annotated[float, typer.Option(min=1, help="Under load, for each figure.")] = 5.0,
     peers: Annotated[bool, typer.Option("--peers", help="Also nginx, LiteLLM and Envoy.")] = False,
     soak: Annotated[int, typer.Option(min=0, help="Instead: so many requests, and memory.", show_default="none")] = 0,
+    workers: Annotated[bool, typer.Option("--workers", help="Instead: two workers against one, as root.")] = False,
     keep: KeepOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -26,6 +27,11 @@ def gateway(
 
         figures = measured(keep, as_json, lambda folder, progress: bench_soak(folder, soak, progress))
         show = _show_soak
+    elif workers:
+        from tulou.bench.gateway.scaling import bench_workers
+
+        figures = measured(keep, as_json, lambda folder, progress: bench_workers(folder, progress, seconds=seconds))
+        show = _show_workers
     else:
         from tulou.bench.gateway.contest import bench_gateway
 
@@ -139,3 +145,15 @@ def _show_soak(figures: Mapping[str, Any]) -> None:
         rows.add_row(*counts, human_bytes(point["rss_bytes"]))
     stdout.print(rows)
     stdout.print(f"{figures['growth']:+.1%} since the first tenth; {figures['failures']:,} failed")
+
+
+def _show_workers(figures: Mapping[str, Any]) -> None:
+    rows = table(">workers", ">requests/s", ">CPU us", ">p99 ms", ">failed", title="Each has a share of a core")
+    for each in figures["workers"]:
+        for pace in each["paces"]:
+            counts = f"{pace['cpu_us']:.1f}", f"{pace['p99_ms']:.2f}", f"{pace['failures']:,}"
+            rows.add_row(str(each["workers"]), f"{pace['requests_per_s']:,.0f}", *counts)
+    stdout.print(rows)
+    stdout.print(
+        f"two do {figures['ratio']:.2f} times the requests of one, by medians; a share is {figures['share']:.0%}"
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,14 +56,22 @@ def tool(name: str) -> str:
     return path
 
 
-def drive(server: Server, connections: int, seconds: float, folder: Path) -> Pace:
-    """Load for `seconds`, at least one."""
+def drive(server: Server, connections: int, seconds: float, folder: Path, cores: Sequence[int] = (LOAD_CORE,)) -> Pace:
+    """Load for `seconds`, at least one, from one thread on `cores`."""
     script = folder / "load.lua"
     headers = {"content-type": "application/json", "authorization": f"Bearer {server.program.key}"}
     lines = ['wrk.method = "POST"', f"wrk.body = [==[{BODY.decode()}]==]"]
     lines += [f'wrk.headers["{name}"] = "{value}"' for name, value in headers.items()]
     script.write_text("\n".join(lines) + _DONE)
-    command = ["taskset", "-c", str(LOAD_CORE), tool("wrk"), "-t1", f"-c{connections}", f"-d{max(round(seconds), 1)}s"]
+    command = [
+        "taskset",
+        "-c",
+        ",".join(map(str, cores)),
+        tool("wrk"),
+        "-t1",
+        f"-c{connections}",
+        f"-d{max(round(seconds), 1)}s",
+    ]
     before_s = server.cpu_s()
     done = subprocess.run(
         [*command, "-s", str(script), server.program.url + "/v1/chat/completions"],

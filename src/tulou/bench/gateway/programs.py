@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tulou.bench.gateway.load import BODY, MODEL, tool
 from tulou.bench.gateway.ours import make_key
-from tulou.bench.gateway.processes import LOAD_CORE, Program, free_port
+from tulou.bench.gateway.processes import GATEWAY_CORE, LOAD_CORE, Program, free_port
 from tulou.bench.peers import environment
 
 PEER_KEY = "sk-bench"
@@ -59,9 +59,10 @@ http {{
 """
 
 
-def nginx_upstream(folder: Path) -> Program:
+def nginx_upstream(folder: Path, core: int | None = LOAD_CORE) -> Program:
     port = free_port()
-    return _nginx(folder, "upstream", port, f"server {{ listen 127.0.0.1:{port}; return 200 '{_ANSWER}'; }}", LOAD_CORE)
+    server = f"server {{ listen 127.0.0.1:{port}; return 200 '{_ANSWER}'; }}"
+    return Program("upstream", _nginx(folder, "upstream", server), port, core, path="/")
 
 
 def nginx_proxy(folder: Path, upstream: str, streams: str) -> Program:
@@ -79,14 +80,16 @@ def nginx_proxy(folder: Path, upstream: str, streams: str) -> Program:
     location / {{ proxy_pass http://model; {relay} }}
     location /streams/ {{ proxy_pass http://streams/; {relay} }}
   }}"""
-    return _nginx(folder, "nginx", port, rest)
+    return Program("nginx", _nginx(folder, "nginx", rest), port, body=BODY, key=PEER_KEY, streams_path=_STREAMS)
 
 
-def tulou_gateway(folder: Path, upstream: str, streams: str) -> Program:
+def tulou_gateway(folder: Path, upstream: str, streams: str, workers: int = 0) -> Program:
+    """In one process; with `workers`, in a main process and so many others, on any core."""
     port = free_port()
     command = [sys.executable, "-m", "tulou.bench.gateway.ours", "--folder", str(folder), "--port", str(port)]
     command += ["--upstream", f"{MODEL}={upstream}", "--upstream", f"streams={streams}"]
-    return Program("tulou", command, port, body=BODY, key=make_key(folder))
+    command += ["--workers", str(workers)] if workers else []
+    return Program("tulou", command, port, None if workers else GATEWAY_CORE, body=BODY, key=make_key(folder))
 
 
 def litellm_proxy(folder: Path, upstream: str, streams: str) -> Program:
@@ -110,13 +113,10 @@ def envoy_proxy(folder: Path, upstream: str, streams: str) -> Program:
     return Program("envoy", [*command, "--disable-hot-restart"], port, body=BODY, key=PEER_KEY, streams_path=_STREAMS)
 
 
-def _nginx(folder: Path, name: str, port: int, rest: str, core: int | None = None) -> Program:
+def _nginx(folder: Path, name: str, rest: str) -> list[str]:
     config = folder / f"{name}.conf"
     config.write_text(_NGINX.format(folder=folder, name=name, rest=rest))
-    command = [tool("nginx"), "-c", str(config), "-p", str(folder)]
-    if core is None:
-        return Program(name, command, port, body=BODY, key=PEER_KEY, streams_path=_STREAMS)
-    return Program(name, command, port, core, path="/")
+    return [tool("nginx"), "-c", str(config), "-p", str(folder)]
 
 
 def _envoy(port: int, upstreams: Mapping[str, str]) -> object:
