@@ -46,6 +46,7 @@ from tulou.data.clean.record import (
     rewriting,
     rewriting_informed,
     survey_of,
+    without_dropped,
 )
 from tulou.data.clean.sensitive import Guard, build_guard
 from tulou.data.kernels.passages import may_repeat_passages
@@ -133,7 +134,8 @@ def _asked_together(guard: Guard, step: Step) -> Step:
         return step
 
     def run(batch: pa.RecordBatch) -> tuple[pa.RecordBatch, list[Decision]]:
-        guard.prepare(text for name in ("text", "title") for text in batch.column(name).to_pylist())
+        left = without_dropped(batch)
+        guard.prepare(text for name in ("text", "title") for text in left.column(name).to_pylist())
         return step(batch)
 
     return run

@@ -34,8 +34,10 @@ from tulou.data.clean.record import (
     Step,
     decision_batch,
     first_difference,
+    rows_left,
     survey_of,
     with_survey,
+    without_dropped,
     without_survey,
 )
 from tulou.data.clean.rules import Rules, build_rules
@@ -61,6 +63,7 @@ def count_words(shard: Shard) -> Path:
             surveyed = with_survey(batch, partial(survey, is_compiled=shard.is_compiled))
             for _, step in _rules(shard).steps:
                 surveyed, _ = step(surveyed)
+            surveyed = without_dropped(surveyed)
             is_row = pc.match_substring(surveyed.column("position"), "row=")
             titles = surveyed.column("title").filter(pc.invert(is_row))  # that of a row is the beginning of its text
             counts.merge(count(surveyed.column("text").to_pylist(), titles.to_pylist()))
@@ -94,6 +97,7 @@ def prepare(shard: Shard) -> int:
                 surveyed = tally.run(name, step, surveyed)
             tally.write_decisions(decided, rules.redact)
             started = time.perf_counter()
+            surveyed = without_dropped(surveyed)
             kept = without_survey(surveyed)
             documents.write_batch(kept)
             marks.append(_marks(shard, kept, survey_of(surveyed).counts[:, Count.CHARS]))
@@ -153,10 +157,10 @@ class Tally:
 
     def run(self, name: str, step: Step, batch: pa.RecordBatch) -> pa.RecordBatch:
         started = time.perf_counter()
-        left, decisions = step(batch)
-        self.add(name, batch.num_rows, left.num_rows, time.perf_counter() - started)
+        after, decisions = step(batch)
+        self.add(name, rows_left(batch), rows_left(after), time.perf_counter() - started)
         self.waiting += decisions
-        return left
+        return after
 
     def add(self, name: str, rows_in: int, rows_out: int, seconds: float) -> None:
         known = self.steps.setdefault(name, [0, 0, 0.0])
