@@ -86,7 +86,8 @@ def without_dropped(batch: pa.RecordBatch) -> pa.RecordBatch:
 
 
 def rows_left(batch: pa.RecordBatch) -> int:
-    return batch.num_rows - int(batch.column("is_dropped").true_count)
+    dropped: int = batch.column("is_dropped").true_count
+    return batch.num_rows - dropped
 
 
 def without_survey(batch: pa.RecordBatch) -> pa.RecordBatch:

@@ -165,9 +165,8 @@ def _survey(data, offsets, kinds, traits, counts):  # type: ignore[no-untyped-de
     lengths = np.empty(longest + 1, dtype=np.int32)
     for row in range(offsets.shape[0] - 1):
         count = decode(data, offsets[row], offsets[row + 1], kinds, codes, found)
-        has, alnum, digits, blanks, suspects = _tally(found, count)
+        has, alnum, digits, blanks, spaces, suspects = _tally(found, count)
         code_bits, lines, angles, ampersands, ats, pipes = _signs(codes, count)
-        spaces = blanks + _count_of(found, count, c.SPACE)
         traits[row] = (
             (_NON_ASCII if code_bits >= 0x80 else 0)
             | (_MISREAD if has & c.HIGH and _is_misread(codes, found, count) else 0)
@@ -199,23 +198,17 @@ def _survey(data, offsets, kinds, traits, counts):  # type: ignore[no-untyped-de
 
 @njit(cache=True, nogil=True)
 def _tally(found, count):  # type: ignore[no-untyped-def]
-    has = alnum = digits = blanks = suspects = np.int32(0)
+    """All bits of the kinds, and how many have some of them; `spaces` count blanks, too."""
+    has = alnum = digits = blanks = spaces = suspects = np.int32(0)
     for i in range(count):
         kind = np.int32(found[i])
         has |= kind
         alnum += kind & 1
         digits += (kind >> 8) & 1
         blanks += (kind >> 7) & 1
+        spaces += (kind >> 6 | kind >> 7) & 1
         suspects += (kind >> 3) & 1
-    return has, alnum, digits, blanks, suspects
-
-
-@njit(cache=True, nogil=True)
-def _count_of(found, count, bit):  # type: ignore[no-untyped-def]
-    total = np.int32(0)
-    for i in range(count):
-        total += (found[i] & bit) != 0
-    return total
+    return has, alnum, digits, blanks, spaces, suspects
 
 
 @njit(cache=True, nogil=True)
