@@ -86,8 +86,8 @@ def without_dropped(batch: pa.RecordBatch) -> pa.RecordBatch:
 
 
 def rows_left(batch: pa.RecordBatch) -> int:
-    dropped: int = batch.column("is_dropped").true_count
-    return batch.num_rows - dropped
+    left: int = batch.num_rows - batch.column("is_dropped").true_count
+    return left
 
 
 def without_survey(batch: pa.RecordBatch) -> pa.RecordBatch:
