@@ -90,6 +90,26 @@ def rows_left(batch: pa.RecordBatch) -> int:
     return left
 
 
+def part_of(batch: pa.RecordBatch, rows: NDArray[np.int64]) -> pa.RecordBatch:
+    """Only these `rows`, for steps that touch no others."""
+    return batch.take(pa.array(rows))
+
+
+def put_back(batch: pa.RecordBatch, rows: NDArray[np.int64], part: pa.RecordBatch) -> pa.RecordBatch:
+    """`batch` with what steps that only rewrite made of its `part`."""
+    columns = dict(zip(batch.schema.names, batch.columns, strict=True))
+    for name in ("text", "title", "language"):
+        columns[name] = _with(columns[name], rows, part.column(name))
+    for name in ("traits", "title_traits"):
+        known = columns[name].to_numpy().copy()
+        known[rows] = part.column(name).to_numpy()
+        columns[name] = pa.array(known)
+    counts = survey_of(batch).counts.copy()
+    counts[rows] = survey_of(part).counts
+    columns["counts"] = _counts_array(counts)
+    return pa.RecordBatch.from_arrays(list(columns.values()), schema=SURVEYED)
+
+
 def without_survey(batch: pa.RecordBatch) -> pa.RecordBatch:
     return batch.select(DOCUMENT.names)
 

@@ -34,6 +34,8 @@ from tulou.data.clean.record import (
     Step,
     decision_batch,
     first_difference,
+    part_of,
+    put_back,
     rows_left,
     survey_of,
     with_survey,
@@ -93,7 +95,12 @@ def prepare(shard: Shard) -> int:
             started = time.perf_counter()
             surveyed = with_survey(batch, look)
             tally.add("survey", batch.num_rows, batch.num_rows, time.perf_counter() - started)
-            for name, step in rules.steps:
+            rows = rules.to_mend(surveyed)
+            part = part_of(surveyed, rows)
+            for name, step in rules.mending:
+                part = tally.run(name, step, part, rows_beside=surveyed.num_rows - len(rows))
+            surveyed = put_back(surveyed, rows, part)
+            for name, step in rules.others:
                 surveyed = tally.run(name, step, surveyed)
             tally.write_decisions(decided, rules.redact)
             started = time.perf_counter()
@@ -155,10 +162,12 @@ class Tally:
         tally.reported.update(summary["reported"])
         return tally
 
-    def run(self, name: str, step: Step, batch: pa.RecordBatch) -> pa.RecordBatch:
+    def run(self, name: str, step: Step, batch: pa.RecordBatch, rows_beside: int = 0) -> pa.RecordBatch:
+        """What `step` makes of `batch`; `rows_beside` are those that it would not touch and is spared."""
         started = time.perf_counter()
         after, decisions = step(batch)
-        self.add(name, rows_left(batch), rows_left(after), time.perf_counter() - started)
+        seconds = time.perf_counter() - started
+        self.add(name, rows_left(batch) + rows_beside, rows_left(after) + rows_beside, seconds)
         self.waiting += decisions
         return after
 
