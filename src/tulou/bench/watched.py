@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -63,8 +64,7 @@ def run_watched(command: Sequence[str], *, environ: Mapping[str, str] | None = N
                     pss, looked = _summed(child.pid, _shared_out), now
                 peak_rss, peak_pss = max(peak_rss, _summed(child.pid, _resident)), max(peak_pss, pss)
                 tick(now - started, pss)
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    child.wait(_SAMPLE_S)
+                _wait(child, _SAMPLE_S)
         finally:
             seconds = time.monotonic() - started
             _end(child)
@@ -108,6 +108,19 @@ def _start(command: Sequence[str], out: int, err: int, environ: Mapping[str, str
         env={**os.environ, **(environ or {})},
         start_new_session=True,  # a Ctrl-C is ours to pass on, once
     )
+
+
+def _wait(child: subprocess.Popen[bytes], most_s: float) -> None:
+    """Until it ends, seen at once where the system tells; `Popen.wait` would look now and then, up to 50 ms late."""
+    if not hasattr(os, "pidfd_open"):
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(most_s)
+        return
+    ended = os.pidfd_open(child.pid)
+    try:
+        select.select([ended], [], [], most_s)
+    finally:
+        os.close(ended)
 
 
 def _summed(pid: int, measure: Callable[[psutil.Process], int]) -> int:
