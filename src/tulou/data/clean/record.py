@@ -23,6 +23,7 @@ from tulou.data.kernels.survey import Count, Survey, Trait, survey
 _DECISION_CHARS = 400  # of a text before and after, around what was changed
 _CONTEXT_CHARS = 80  # of them before the first difference
 _SLACK_CHARS = 64
+_JUDGED = ["id", "uri", "position", "title", "text", "language", "traits"]
 
 
 class Decision(NamedTuple):
@@ -58,7 +59,7 @@ Informed = Callable[[str, int], tuple[str, list[str]]]
 """A rewrite that is told the traits of the text, too."""
 
 Judge = Callable[[dict[str, Any]], tuple[str, str | None] | None]
-"""A row, with its traits, to the rule that drops it with a remark (the kept copy's id), or None to keep it."""
+"""A row, `_JUDGED` of it, to the rule that drops it with a remark (the kept copy's id), or None to keep it."""
 
 Look = Callable[[pa.StringArray], Survey]
 
@@ -159,7 +160,7 @@ def judging(step: str, judge: Judge, wake: Wake = always) -> Step:
         asked = np.flatnonzero(wake(batch) & ~is_dropped)
         if len(asked) == 0:
             return batch, []
-        rows = batch.select([*DOCUMENT.names, "traits"]).take(pa.array(asked)).to_pylist()
+        rows = batch.select(_JUDGED).take(pa.array(asked)).to_pylist()
         decisions: list[Decision] = []
         for number, row in zip(asked, rows, strict=True):
             verdict = judge(row)
