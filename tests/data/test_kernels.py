@@ -63,6 +63,7 @@ def test_similarity_is_that_of_the_sets_of_shingles(texts: list[str], unit: Unit
     assert found.tolist() == [similarity(texts[i], texts[j], unit) for i, j in zip(left, right, strict=True)]
 
 
+@settings(deadline=None)  # the first example waits for the compiler
 @given(st.integers(1, 30).flatmap(lambda n: st.tuples(st.just(n), st.lists(st.tuples(*[st.integers(0, n - 1)] * 2)))))
 def test_clusters_do_not_depend_on_the_order_of_pairs(case: tuple[int, list[tuple[int, int]]]) -> None:
     size, pairs = case

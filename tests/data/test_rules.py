@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.data.test_kernels import TEXTS
 
 from tulou.core.settings import CLEAN_STEPS, QUALITY_RULES, SENSITIVE_KINDS, CleanSettings
+from tulou.core.tables import DOCUMENT
 from tulou.data.clean import quality
 from tulou.data.clean.characters import collapse_space, fold_characters
 from tulou.data.clean.encoding import repair
 from tulou.data.clean.markup import strip_markup
-from tulou.data.clean.record import Rewrite
+from tulou.data.clean.record import Rewrite, part_of, put_back, with_survey
 from tulou.data.clean.rules import WAITS_FOR, build_rules
 from tulou.data.clean.sensitive.guard import built_in
 from tulou.data.clean.sensitive.narrow import narrow
@@ -59,6 +61,37 @@ def test_numbers_are_only_found_in_texts_with_the_shapes_that_are_waited_for(tex
     for recogniser in built_in(frozenset(SENSITIVE_KINDS) - {"person", "address"}):
         if not any(Trait[name] & traits for name in recogniser.needs):
             assert list(recogniser.find(narrow(text).text)) == []
+
+
+_DIRTY = [
+    "<b>it&amp;s</b>  ",
+    "ＡＢ１２",
+    "a\u200bb",
+    "ä½\xa0å¥½ä¸\x96ç\x95\x8c",
+    "",
+    "  \n\n\n",
+    "plain text",
+    "中文。 中文",
+]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(_DIRTY) | TEXTS, st.sampled_from(_DIRTY)), max_size=8))
+def test_rows_that_no_mending_step_may_touch_are_spared_without_a_difference(rows: list[tuple[str, str]]) -> None:
+    rules = build_rules(CleanSettings(traditional="simplify"), Path(), is_labelled=False)
+    same = dict.fromkeys(DOCUMENT.names, "")
+    documents = [{**same, "id": str(number), "text": text, "title": title} for number, (text, title) in enumerate(rows)]
+    whole = with_survey(pa.RecordBatch.from_pylist(documents, schema=DOCUMENT))
+    touched = rules.to_mend(whole)
+    part = part_of(whole, touched)
+    wanted, decided = whole, []
+    for _, step in rules.mending:
+        wanted, decisions = step(wanted)
+        part, of_part = step(part)
+        assert of_part == decisions
+        decided += decisions
+    assert put_back(whole, touched, part).equals(wanted)
+    assert {int(decision.record_id) for decision in decided} <= set(touched.tolist())
 
 
 def test_every_step_and_quality_rule_can_be_switched_off_by_its_name(tmp_path: Path) -> None:

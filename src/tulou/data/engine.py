@@ -72,7 +72,7 @@ class ProcessPool:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, err: BaseException | None, at: TracebackType | None) -> None:
-        self._close(is_hurried=kind is not None)
+        self._close()
 
     def _submit(self, work: Callable[[J], R], job: J) -> Future[R]:
         if self._pool is None:
@@ -96,7 +96,7 @@ class ProcessPool:
                     raise DataError(
                         f"the worker process died {_TRIES} times at {job}; it may need more memory than there is"
                     ) from err
-                self._close(is_hurried=True)
+                self._close()
                 again = [(job, tries + (place == 0)) for place, (job, tries, _) in enumerate(waiting)]
                 waiting.clear()
                 waiting.extend((job, tries, self._submit(work, job)) for job, tries in again)
@@ -104,12 +104,13 @@ class ProcessPool:
                 waiting.popleft()
                 return result
 
-    def _close(self, *, is_hurried: bool) -> None:
+    def _close(self) -> None:
+        """End the workers at once: every result that is wanted is here, and a worker takes a while to end by itself."""
         pool, self._pool = self._pool, None
         if pool is None:
             return
-        processes = list((pool._processes or {}).values()) if is_hurried else []  # no public way to end them at once
-        pool.shutdown(wait=not is_hurried, cancel_futures=True)
+        processes = list((pool._processes or {}).values())  # no public way to end them at once
+        pool.shutdown(wait=False, cancel_futures=True)
         for process in processes:
             process.kill()
         for process in processes:

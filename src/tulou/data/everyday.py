@@ -101,6 +101,12 @@ def everyday_score(text: str) -> float:
     return sum(map(_weights().__getitem__, text))
 
 
+def everyday_weights() -> list[float]:
+    """The score of each character below U+10000 by its number; NaN for halves of characters beyond."""
+    weights: list[float] = _weight_table().tolist()
+    return weights
+
+
 @lru_cache(maxsize=1 << 16)
 def is_writing(char: str) -> bool:
     """Not a control, private, or unassigned character; emoji younger than Python's tables count."""

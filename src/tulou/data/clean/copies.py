@@ -94,9 +94,9 @@ def _read_marks(shards: Sequence[Path]) -> _Marks:
     starts = np.cumsum([0, *(len(part["numbers"]) for part in parts)])
     joined = {name: np.concatenate([part[name] for part in parts]) for name in ("digests", "numbers", "shingles")}
     joined |= {name: np.concatenate([part[name] for part in parts]) for name in ("lengths", "is_compared")}
-    labels = pa.chunked_array([_column(shard, "label") for shard in shards], pa.string()).combine_chunks()
-    codes = labels.dictionary_encode().indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int32)
-    return _Marks(starts=starts, labels=codes, **joined)
+    labels = pa.chunked_array([chunk for shard in shards for chunk in _column(shard, "label").chunks], pa.string())
+    codes = [chunk.indices.fill_null(-1).to_numpy() for chunk in labels.dictionary_encode().chunks]  # one dictionary
+    return _Marks(starts=starts, labels=np.concatenate([np.empty(0, dtype=np.int32), *codes]), **joined)
 
 
 def _first_of_equals(digests: NDArray[np.uint64]) -> Rows:

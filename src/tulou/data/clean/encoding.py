@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import NamedTuple
 
-from tulou.data.everyday import beyond_level_1, everyday_score, is_writing, level_1
+from tulou.data.everyday import beyond_level_1, everyday_score, everyday_weights, is_writing, level_1
 
 NEEDS = ("MISREAD", "RARE_HAN")
 
@@ -438,9 +438,11 @@ def _big5_trace() -> re.Pattern[str]:
     chars = [*map(chr, [*range(0x80, 0x500), *codes])]
     data = "\n".join(chars).encode("gb18030", errors="replace")
     decoded = data.decode("big5hkscs", errors="replace").split("\n")  # no character of two bytes has a line end
+    weights = everyday_weights()
     gains = _big5_gain()
     for char, other in zip(chars, decoded, strict=True):
-        gains[char] = -math.inf if "\ufffd" in other else everyday_score(other) - everyday_score(char)
+        score = weights[ord(other)] if len(other) == 1 and other <= "\uffff" else everyday_score(other)
+        gains[char] = -math.inf if "\ufffd" in other else score - weights[ord(char)]
     much = "".join(re.escape(char) for char in chars if gains[char] >= _MUCH)
     return re.compile(f"[{much}](?:.{{0,4}}[{much}]){{2}}")
 

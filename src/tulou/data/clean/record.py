@@ -1,7 +1,8 @@
 """What cleaning steps pass on: a record batch, and a decision for each record they changed or dropped.
 
 Between steps a batch carries what the survey saw of each text. A rule states which traits it waits for and is asked
-only about those rows; rows that it changes are surveyed again.
+only about those rows; rows that it changes are surveyed again. Rows that one drops stay in the batch, marked, and are
+asked about no more, until `without_dropped` takes them out: each time that costs a copy of all that stay.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from tulou.data.kernels.survey import Count, Survey, Trait, survey
 _DECISION_CHARS = 400  # of a text before and after, around what was changed
 _CONTEXT_CHARS = 80  # of them before the first difference
 _SLACK_CHARS = 64
+_JUDGED = ["id", "uri", "position", "title", "text", "language", "traits"]
 
 
 class Decision(NamedTuple):
@@ -43,11 +45,12 @@ SURVEYED = pa.schema(
         pa.field("traits", pa.uint32()),
         pa.field("title_traits", pa.uint32()),
         pa.field("counts", pa.list_(pa.int32(), len(Count))),
+        pa.field("is_dropped", pa.bool_()),
     ]
 )
 
 Step = Callable[[pa.RecordBatch], tuple[pa.RecordBatch, list[Decision]]]
-"""A SURVEYED batch to what is left of it, and what was done to its records."""
+"""A SURVEYED batch to the same rows, some changed, some marked as dropped, and what was done to them."""
 
 Rewrite = Callable[[str], tuple[str, list[str]]]
 """A text to the better text and the rules that changed it, none if it is as it was."""
@@ -56,7 +59,7 @@ Informed = Callable[[str, int], tuple[str, list[str]]]
 """A rewrite that is told the traits of the text, too."""
 
 Judge = Callable[[dict[str, Any]], tuple[str, str | None] | None]
-"""A row, with its traits, to the rule that drops it with a remark (the kept copy's id), or None to keep it."""
+"""A row, `_JUDGED` of it, to the rule that drops it with a remark (the kept copy's id), or None to keep it."""
 
 Look = Callable[[pa.StringArray], Survey]
 
@@ -75,7 +78,37 @@ def with_survey(batch: pa.RecordBatch, look: Look = survey) -> pa.RecordBatch:
     seen = look(batch.column("text"))
     columns = [batch.column(name) for name in DOCUMENT.names]
     columns += [pa.array(seen.traits), pa.array(look(batch.column("title")).traits), _counts_array(seen.counts)]
+    columns.append(pa.array(np.zeros(batch.num_rows, dtype=bool)))
     return pa.RecordBatch.from_arrays(columns, schema=SURVEYED)
+
+
+def without_dropped(batch: pa.RecordBatch) -> pa.RecordBatch:
+    return batch.filter(pc.invert(batch.column("is_dropped"))) if rows_left(batch) < batch.num_rows else batch
+
+
+def rows_left(batch: pa.RecordBatch) -> int:
+    left: int = batch.num_rows - batch.column("is_dropped").true_count
+    return left
+
+
+def part_of(batch: pa.RecordBatch, rows: NDArray[np.int64]) -> pa.RecordBatch:
+    """Only these `rows`, for steps that touch no others."""
+    return batch.take(pa.array(rows))
+
+
+def put_back(batch: pa.RecordBatch, rows: NDArray[np.int64], part: pa.RecordBatch) -> pa.RecordBatch:
+    """`batch` with what steps that only rewrite made of its `part`."""
+    columns = dict(zip(batch.schema.names, batch.columns, strict=True))
+    for name in ("text", "title", "language"):
+        columns[name] = _with(columns[name], rows, part.column(name))
+    for name in ("traits", "title_traits"):
+        known = columns[name].to_numpy().copy()
+        known[rows] = part.column(name).to_numpy()
+        columns[name] = pa.array(known)
+    counts = survey_of(batch).counts.copy()
+    counts[rows] = survey_of(part).counts
+    columns["counts"] = _counts_array(counts)
+    return pa.RecordBatch.from_arrays(list(columns.values()), schema=SURVEYED)
 
 
 def without_survey(batch: pa.RecordBatch) -> pa.RecordBatch:
@@ -100,10 +133,8 @@ def rewriting_informed(
     """The same for a rewrite that is told the traits."""
 
     def run(batch: pa.RecordBatch) -> tuple[pa.RecordBatch, list[Decision]]:
-        texts = _rewritten(batch.column("text"), batch.column("traits"), waits_for, rewrite)
-        titles: Changes = {}
-        if not leaves_titles:
-            titles = _rewritten(batch.column("title"), batch.column("title_traits"), waits_for, rewrite)
+        texts = _rewritten(batch, "text", "traits", waits_for, rewrite)
+        titles = {} if leaves_titles else _rewritten(batch, "title", "title_traits", waits_for, rewrite)
         if not texts and not titles:
             return batch, []
         return _replaced(batch, texts, titles, look), _changes(batch, step, texts, titles)
@@ -115,7 +146,7 @@ def reporting(step: str, rewrite: Rewrite, waits_for: Trait | None) -> Step:
     """The step that says what `rewrite` would do, and leaves everything as it is."""
 
     def run(batch: pa.RecordBatch) -> tuple[pa.RecordBatch, list[Decision]]:
-        texts = _rewritten(batch.column("text"), batch.column("traits"), waits_for, lambda text, _: rewrite(text))
+        texts = _rewritten(batch, "text", "traits", waits_for, lambda text, _: rewrite(text))
         return batch, _changes(batch, step, texts, {}, "reported")
 
     return run
@@ -125,31 +156,43 @@ def judging(step: str, judge: Judge, wake: Wake = always) -> Step:
     """The step that drops the rows that `judge` names a rule for."""
 
     def run(batch: pa.RecordBatch) -> tuple[pa.RecordBatch, list[Decision]]:
-        asked = np.flatnonzero(wake(batch))
+        is_dropped = _dropped(batch)
+        asked = np.flatnonzero(wake(batch) & ~is_dropped)
         if len(asked) == 0:
             return batch, []
-        rows = batch.select([*DOCUMENT.names, "traits"]).take(pa.array(asked)).to_pylist()
-        is_kept = np.ones(batch.num_rows, dtype=bool)
+        rows = batch.select(_JUDGED).take(pa.array(asked)).to_pylist()
         decisions: list[Decision] = []
         for number, row in zip(asked, rows, strict=True):
             verdict = judge(row)
             if verdict is not None:
-                is_kept[number] = False
+                is_dropped[number] = True
                 place = (row["id"], row["uri"], row["position"], step)
                 decisions.append(Decision(*place, verdict[0], "dropped", row["text"], verdict[1]))
-        return (batch.filter(pa.array(is_kept)) if decisions else batch), decisions
+        if decisions:
+            batch = batch.set_column(batch.schema.get_field_index("is_dropped"), "is_dropped", pa.array(is_dropped))
+        return batch, decisions
 
     return run
+
+
+def _dropped(batch: pa.RecordBatch) -> Mask:
+    """Which rows are dropped already; a copy."""
+    is_dropped: Mask = batch.column("is_dropped").to_numpy(zero_copy_only=False)
+    return is_dropped.copy()
 
 
 Changes = dict[int, tuple[str, str, list[str]]]  # row to the text before, after, and the rules
 
 
-def _rewritten(texts: pa.StringArray, traits: pa.UInt32Array, waits_for: Trait | None, rewrite: Informed) -> Changes:
-    known = traits.to_numpy()
-    rows = np.arange(len(known)) if waits_for is None else np.flatnonzero(known & np.uint32(waits_for))
+def _rewritten(batch: pa.RecordBatch, column: str, traits: str, waits_for: Trait | None, rewrite: Informed) -> Changes:
+    """What `rewrite` makes of the texts in `column` whose `traits` it waits for."""
+    known = batch.column(traits).to_numpy()
+    is_asked = ~_dropped(batch)
+    if waits_for is not None:
+        is_asked &= (known & np.uint32(waits_for)) != 0
+    rows = np.flatnonzero(is_asked)
     found: Changes = {}
-    asked = zip(rows.tolist(), known[rows].tolist(), texts.take(pa.array(rows)).to_pylist(), strict=True)
+    asked = zip(rows.tolist(), known[rows].tolist(), batch.column(column).take(pa.array(rows)).to_pylist(), strict=True)
     for row, of_text, text in asked:
         after, rules = rewrite(text, of_text)
         if rules:

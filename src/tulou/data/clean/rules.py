@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import partial, reduce
+from operator import or_
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,7 @@ from tulou.data.clean.record import (
     rewriting,
     rewriting_informed,
     survey_of,
+    without_dropped,
 )
 from tulou.data.clean.sensitive import Guard, build_guard
 from tulou.data.kernels.passages import may_repeat_passages
@@ -73,6 +75,20 @@ _SPELLING: dict[str, Callable[[str, Rewrite, Trait | None], Step]] = {
 class Rules:
     steps: list[tuple[str, Step]]
     redact: Redaction  # for texts that people look at
+
+    @property
+    def mending(self) -> list[tuple[str, Step]]:
+        """The steps at the beginning that rewrite texts and titles with a trait of `WAITS_FOR`, and touch no others."""
+        return [(name, step) for name, step in self.steps if name in WAITS_FOR]
+
+    @property
+    def others(self) -> list[tuple[str, Step]]:
+        return [(name, step) for name, step in self.steps if name not in WAITS_FOR]
+
+    def to_mend(self, batch: pa.RecordBatch) -> NDArray[np.int64]:
+        """The rows of a SURVEYED batch that `mending` may touch."""
+        awaited = np.uint32(reduce(or_, (WAITS_FOR[name] for name, _ in self.mending), 0))
+        return np.flatnonzero((batch.column("traits").to_numpy() | batch.column("title_traits").to_numpy()) & awaited)
 
 
 def build_rules(
@@ -133,7 +149,8 @@ def _asked_together(guard: Guard, step: Step) -> Step:
         return step
 
     def run(batch: pa.RecordBatch) -> tuple[pa.RecordBatch, list[Decision]]:
-        guard.prepare(text for name in ("text", "title") for text in batch.column(name).to_pylist())
+        left = without_dropped(batch)
+        guard.prepare(text for name in ("text", "title") for text in left.column(name).to_pylist())
         return step(batch)
 
     return run

@@ -34,8 +34,12 @@ from tulou.data.clean.record import (
     Step,
     decision_batch,
     first_difference,
+    part_of,
+    put_back,
+    rows_left,
     survey_of,
     with_survey,
+    without_dropped,
     without_survey,
 )
 from tulou.data.clean.rules import Rules, build_rules
@@ -61,6 +65,7 @@ def count_words(shard: Shard) -> Path:
             surveyed = with_survey(batch, partial(survey, is_compiled=shard.is_compiled))
             for _, step in _rules(shard).steps:
                 surveyed, _ = step(surveyed)
+            surveyed = without_dropped(surveyed)
             is_row = pc.match_substring(surveyed.column("position"), "row=")
             titles = surveyed.column("title").filter(pc.invert(is_row))  # that of a row is the beginning of its text
             counts.merge(count(surveyed.column("text").to_pylist(), titles.to_pylist()))
@@ -90,10 +95,16 @@ def prepare(shard: Shard) -> int:
             started = time.perf_counter()
             surveyed = with_survey(batch, look)
             tally.add("survey", batch.num_rows, batch.num_rows, time.perf_counter() - started)
-            for name, step in rules.steps:
+            rows = rules.to_mend(surveyed)
+            part = part_of(surveyed, rows)
+            for name, step in rules.mending:
+                part = tally.run(name, step, part, rows_beside=surveyed.num_rows - len(rows))
+            surveyed = put_back(surveyed, rows, part)
+            for name, step in rules.others:
                 surveyed = tally.run(name, step, surveyed)
             tally.write_decisions(decided, rules.redact)
             started = time.perf_counter()
+            surveyed = without_dropped(surveyed)
             kept = without_survey(surveyed)
             documents.write_batch(kept)
             marks.append(_marks(shard, kept, survey_of(surveyed).counts[:, Count.CHARS]))
@@ -151,12 +162,14 @@ class Tally:
         tally.reported.update(summary["reported"])
         return tally
 
-    def run(self, name: str, step: Step, batch: pa.RecordBatch) -> pa.RecordBatch:
+    def run(self, name: str, step: Step, batch: pa.RecordBatch, rows_beside: int = 0) -> pa.RecordBatch:
+        """What `step` makes of `batch`; `rows_beside` are those that it would not touch and is spared."""
         started = time.perf_counter()
-        left, decisions = step(batch)
-        self.add(name, batch.num_rows, left.num_rows, time.perf_counter() - started)
+        after, decisions = step(batch)
+        seconds = time.perf_counter() - started
+        self.add(name, rows_left(batch) + rows_beside, rows_left(after) + rows_beside, seconds)
         self.waiting += decisions
-        return left
+        return after
 
     def add(self, name: str, rows_in: int, rows_out: int, seconds: float) -> None:
         known = self.steps.setdefault(name, [0, 0, 0.0])

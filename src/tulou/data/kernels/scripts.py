@@ -95,9 +95,15 @@ def _tally(found, count):  # type: ignore[no-untyped-def]
     "don''t" and "'t" are two.
     """
     chinese = words = elsewhere = np.int32(0)
-    for i in range(2, count):
-        chinese += (found[i] >> 2) & 1
-        elsewhere += (found[i] >> 3) & 1
-        is_joined = found[i - 1] | ((found[i - 1] >> 1) & found[i - 2])  # bit 0: a letter stands there
-        words += found[i] & ~is_joined & 1
+    two_before, before, after = (
+        found[: count - 2],
+        found[1 : count - 1],
+        found[2:count],
+    )  # no index that may be negative
+    for i in range(after.shape[0]):
+        a, b, script = np.int32(two_before[i]), np.int32(before[i]), np.int32(after[i])
+        chinese += (script >> 2) & 1
+        elsewhere += (script >> 3) & 1
+        is_joined = b | ((b >> 1) & a)  # bit 0: a letter stands there
+        words += script & ~is_joined & 1
     return chinese, words, elsewhere

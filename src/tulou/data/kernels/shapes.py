@@ -67,21 +67,32 @@ _LETTER_OR_DIGIT = c.LETTER | c.DIGIT
 
 
 @njit(cache=True, nogil=True)
-def find_shapes(codes, kinds, count, has, digits):  # type: ignore[no-untyped-def]
-    """The shapes in a decoded text with `digits` digits; `has` is all bits of its `kinds`.
+def find_shapes(codes, kinds, count, has, places):  # type: ignore[no-untyped-def]
+    """The shapes in a decoded text; `has` is all bits of its `kinds`, `places` has room for as many and one more.
 
     What cannot be seen is taken out of both arrays.
     """
     if has & _UNSEEN:
         count = _take_out_unseen(codes, kinds, count)
+    digits = places_of(kinds, count, c.DIGIT, places)
     dots, colons, is_code, is_like_a_plate = _marks(codes, kinds, count)
     return (
-        (_LONG_NUMBER if digits >= 7 and _has_long_number(kinds, count) else 0)
-        | (_DOTTED if dots >= 3 and _has_dotted(codes, kinds, count) else 0)
+        (_LONG_NUMBER if digits >= 7 and _has_long_number(kinds, places, digits) else 0)
+        | (_DOTTED if dots >= 3 and _has_dotted(codes, places, digits) else 0)
         | (_COLONS if colons >= 2 and _has_colons(codes, count, colons) else 0)
         | (_LETTERS_DIGITS if is_code else 0)
         | (_PLATE if is_like_a_plate and _has_plate(kinds, count) else 0)
     )
+
+
+@njit(cache=True, nogil=True)
+def places_of(kinds, count, bits, places):  # type: ignore[no-untyped-def]
+    """Where kinds have one of the `bits`, into `places`; returns how many. No jump depends on the text."""
+    known = 0
+    for i in range(count):
+        places[known] = i
+        known += (kinds[i] & bits) != 0
+    return known
 
 
 @njit(cache=True, nogil=True)
@@ -113,36 +124,33 @@ def _marks(codes, kinds, count):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _has_long_number(kinds, count):  # type: ignore[no-untyped-def]
-    digits = gap = 0  # digits so far, and signs since the last one
-    for i in range(count):
-        if kinds[i] & c.DIGIT:
-            digits = digits + 1 if gap <= 3 else 1
-            gap = 0
-            if digits >= 7:
-                return True
-        elif kinds[i] & _NO_SIGN:
-            digits = 0
-        else:
-            gap += 1
+def _has_long_number(kinds, places, digits):  # type: ignore[no-untyped-def]
+    run = 1  # digits so far
+    for k in range(1, digits):
+        before, place = places[k - 1], places[k]
+        is_joined = place - before <= 4
+        for i in range(before + 1, place if is_joined else 0):
+            is_joined &= kinds[i] & _NO_SIGN == 0
+        run = run + 1 if is_joined else 1
+        if run >= 7:
+            return True
     return False
 
 
 @njit(cache=True, nogil=True)
-def _has_dotted(codes, kinds, count):  # type: ignore[no-untyped-def]
-    dots = length = 0  # dots so far that stand between digits, and digits since the last one
-    for i in range(count):
-        if kinds[i] & c.DIGIT:
-            if dots >= 3:
-                return True
-            length += 1
-            if length > 3:
-                dots = 0
-        elif codes[i] == 0x2E or codes[i] == 0xFF0E:
-            dots = dots + 1 if length else 0
+def _has_dotted(codes, places, digits):  # type: ignore[no-untyped-def]
+    dots, length = 0, 1  # dots so far that stand between digits, and digits since the last one
+    for k in range(1, digits):
+        before, place = places[k - 1], places[k]
+        if place > before + 1:
+            is_dot = place == before + 2 and (codes[before + 1] == 0x2E or codes[before + 1] == 0xFF0E)
+            dots = dots + 1 if is_dot else 0
             length = 0
-        else:
-            dots = length = 0
+        if dots >= 3:
+            return True
+        length += 1
+        if length > 3:
+            dots = 0
     return False
 
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from tulou.data.kernels import characters as c
 from tulou.data.kernels.buffers import text_buffers
 from tulou.data.kernels.repeats import longest_repeat, repeats
-from tulou.data.kernels.shapes import Shape, find_shapes, shapes_of
+from tulou.data.kernels.shapes import Shape, find_shapes, places_of, shapes_of
 from tulou.data.kernels.utf8 import decode
 
 TIMES, WORD_TIMES = 12, 24
@@ -161,12 +161,12 @@ def _survey(data, offsets, kinds, traits, counts):  # type: ignore[no-untyped-de
         longest = max(longest, offsets[row + 1] - offsets[row])
     codes = np.empty(longest, dtype=np.uint32)
     found = np.empty(longest, dtype=np.uint16)
-    lengths = np.empty(longest, dtype=np.int32)
+    places = np.empty(longest + 1, dtype=np.int32)
+    lengths = np.empty(longest + 1, dtype=np.int32)
     for row in range(offsets.shape[0] - 1):
         count = decode(data, offsets[row], offsets[row + 1], kinds, codes, found)
-        has, alnum, digits, blanks, suspects = _tally(found, count)
+        has, alnum, digits, blanks, spaces, suspects = _tally(found, count)
         code_bits, lines, angles, ampersands, ats, pipes = _signs(codes, count)
-        spaces = blanks + _count_of(found, count, c.SPACE)
         traits[row] = (
             (_NON_ASCII if code_bits >= 0x80 else 0)
             | (_MISREAD if has & c.HIGH and _is_misread(codes, found, count) else 0)
@@ -177,10 +177,14 @@ def _survey(data, offsets, kinds, traits, counts):  # type: ignore[no-untyped-de
             | (_ANGLE if angles else 0)
             | (_AMPERSAND if ampersands else 0)
             | (_AT if ats else 0)
-            | (_SPACING if has & c.ODD_SPACE or blanks > lines or _is_spaced(codes, found, count, lines) else 0)
+            | (_SPACING if has & c.ODD_SPACE or blanks > lines or _is_spaced(found, count, lines) else 0)
             | (_REPEATED if repeats(codes, count, 4, TIMES) else 0)
             | (_LINES if lines >= 6 else 0)
-            | (_REPEATED_WORDS if spaces >= WORD_TIMES - 1 and _repeats_words_of(codes, found, count, lengths) else 0)
+            | (
+                _REPEATED_WORDS
+                if spaces >= WORD_TIMES - 1 and _repeats_words_of(codes, found, count, places, lengths)
+                else 0
+            )
             | (_DIGITS if digits >= 3 else 0)
         )
         counts[row, 0] = count
@@ -189,28 +193,22 @@ def _survey(data, offsets, kinds, traits, counts):  # type: ignore[no-untyped-de
         counts[row, 3] = spaces
         counts[row, 4] = pipes
         if digits >= 3:  # last, because it takes out of `codes` what cannot be seen
-            traits[row] |= find_shapes(codes, found, count, has, digits)
+            traits[row] |= find_shapes(codes, found, count, has, places)
 
 
 @njit(cache=True, nogil=True)
 def _tally(found, count):  # type: ignore[no-untyped-def]
-    has = alnum = digits = blanks = suspects = np.int32(0)
+    """All bits of the kinds, and how many have some of them; `spaces` count blanks, too."""
+    has = alnum = digits = blanks = spaces = suspects = np.int32(0)
     for i in range(count):
         kind = np.int32(found[i])
         has |= kind
         alnum += kind & 1
         digits += (kind >> 8) & 1
         blanks += (kind >> 7) & 1
+        spaces += (kind >> 6 | kind >> 7) & 1
         suspects += (kind >> 3) & 1
-    return has, alnum, digits, blanks, suspects
-
-
-@njit(cache=True, nogil=True)
-def _count_of(found, count, bit):  # type: ignore[no-untyped-def]
-    total = np.int32(0)
-    for i in range(count):
-        total += (found[i] & bit) != 0
-    return total
+    return has, alnum, digits, blanks, spaces, suspects
 
 
 @njit(cache=True, nogil=True)
@@ -243,34 +241,35 @@ def _is_misread(codes, found, count):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _is_spaced(codes, found, count, lines):  # type: ignore[no-untyped-def]
-    """Spaces and line ends where they mean nothing, but for what a character's kind alone tells."""
+def _is_spaced(found, count, lines):  # type: ignore[no-untyped-def]
+    """Spaces and line ends where they mean nothing; every space is U+0020 here, and all that is blank a line end.
+
+    Bit 6 of a kind: a space; bit 7: a line end; bit 10: Chinese punctuation.
+    """
     if count == 0:
         return False
-    first, last = codes[0], codes[count - 1]
-    if first == 32 or first == 10 or last == 32 or last == 10:
+    if (found[0] | found[count - 1]) & _SPACE_OR_BLANK:
         return True
-    is_so = 0
+    is_so = np.int32(0)
     for i in range(1, count):
-        is_so |= (codes[i - 1] == 32) & ((codes[i] == 32) | (codes[i] == 10))
+        before, kind = np.int32(found[i - 1]), np.int32(found[i])
+        is_so |= (before >> 6) & (kind >> 6 | kind >> 7 | kind >> 10) | (before >> 10) & (kind >> 6)
+    is_so &= 1
     for i in range(2, count if lines >= 3 else 0):
-        is_so |= (codes[i] == 10) & (codes[i - 1] == 10) & (codes[i - 2] == 10)
-    for i in range(1, count):  # bit 6: a space; bit 10: Chinese punctuation
-        is_so |= ((found[i - 1] >> 6) & (found[i] >> 10) | (found[i - 1] >> 10) & (found[i] >> 6)) & 1
+        is_so |= (np.int32(found[i]) & np.int32(found[i - 1]) & np.int32(found[i - 2])) >> 7 & 1
     return is_so != 0
 
 
 @njit(cache=True, nogil=True)
-def _repeats_words_of(codes, found, count, lengths):  # type: ignore[no-untyped-def]
+def _repeats_words_of(codes, found, count, ends, lengths):  # type: ignore[no-untyped-def]
     """Words of the same lengths come again wherever words do, and are found sooner."""
-    words = 0
-    start = 0
-    for i in range(count + 1):
-        if i == count or found[i] & _SPACE_OR_BLANK:
-            if i > start:
-                lengths[words] = i - start
-                words += 1
-            start = i + 1
+    gaps = places_of(found, count, _SPACE_OR_BLANK, ends)
+    ends[gaps] = count
+    words = start = 0
+    for gap in range(gaps + 1):
+        lengths[words] = ends[gap] - start
+        words += ends[gap] > start
+        start = ends[gap] + 1
     if not repeats(lengths, words, 3, WORD_TIMES):
         return False
     hashes = np.zeros(words, dtype=np.uint64)
