@@ -68,7 +68,8 @@ def _compress(summary: Summary) -> str:
 def _register(summary: Summary) -> str:
     if summary["version"] == summary["serves"]:
         return f"version {summary['version']} serves"
-    return f"[yellow]version {summary['version']} scores worse; version {summary['serves']} goes on serving[/yellow]"
+    why = "scores worse" if summary.get("is_worse", True) else "waits to be promoted"
+    return f"[yellow]version {summary['version']} {why}; version {summary['serves']} goes on serving[/yellow]"
 
 
 def _exam(summary: Summary) -> str:
