@@ -18,10 +18,8 @@ from tulou.core.telemetry import Metrics
 from tulou.core.types import ModelManifest
 from tulou.service.gateway.app import build_gateway
 from tulou.service.gateway.keys import Keys
-from tulou.service.gateway.linked import LinkedPool
 from tulou.service.gateway.server import claim_port, serve, until_signal
 from tulou.service.gateway.switchboard import Switchboard
-from tulou.service.gateway.workers import Workers, shared_port
 from tulou.service.pool import Endpoint, FixedPool
 
 # Which no load uses up, so that all of them are counted.
@@ -62,6 +60,8 @@ def main() -> int:
 async def _oversee(
     settings: ServiceSettings, pool: FixedPool, models: dict[str, ModelManifest], count: int, folder: Path
 ) -> None:
+    from tulou.service.gateway.workers import Workers, shared_port  # 10 MB that one process alone does not need
+
     def command(_number: int, descriptor: int) -> list[str]:
         return [sys.executable, "-m", "tulou.bench.gateway.ours", *sys.argv[1:-2], "--listen-fd", str(descriptor)]
 
@@ -74,6 +74,8 @@ async def _oversee(
 
 
 def _work(settings: ServiceSettings, listener: socket.socket, folder: Path) -> None:
+    from tulou.service.gateway.linked import LinkedPool
+
     metrics, state = Metrics(), open_state("sqlite:///state.db", folder)
     models: dict[str, ModelManifest] = {}
     pool = LinkedPool(socket.socket(fileno=0), models, metrics)
