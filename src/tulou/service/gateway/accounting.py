@@ -28,7 +28,7 @@ from tulou.service.gateway.entry import CLIENT_GONE, Entry, Row, milliseconds
 from tulou.service.gateway.live import Live
 from tulou.service.gateway.refusals import ApiError
 
-FLUSH_EVERY_S = 0.5
+FLUSH_EVERY_S = 0.25
 SHADOW = "shadow"  # the route of copies for a version that is tried out; no user saw their answers
 FORGET_EVERY_S = 3600.0
 MAX_WAITING_ROWS = 50_000
