@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 BATCH_TEXTS = 16
+STATES = ("past_key_values", "cache_params")  # what a model remembers: attention's, and that of Mamba and its kin
 
 
 class _Torch:
@@ -186,13 +187,14 @@ class TorchChat(_Torch):
         return text
 
     def _begin(self) -> Callable[[list[int]], NDArray[np.float32]]:
-        torch, cache = self._torch, None
+        torch = self._torch
+        state: dict[str, Any] = {}
 
         def read(ids: list[int]) -> NDArray[np.float32]:
-            nonlocal cache
+            nonlocal state
             with torch.inference_mode():
-                output = self._model(input_ids=torch.tensor([ids]), past_key_values=cache, use_cache=True)  # (1, T)
-            cache = output.past_key_values
+                output = self._model(input_ids=torch.tensor([ids]), use_cache=True, **state)  # (1, T)
+            state = {name: output[name] for name in STATES if name in output}
             logits: NDArray[np.float32] = output.logits[0, -1].float().numpy()  # (V,)
             return logits
 
