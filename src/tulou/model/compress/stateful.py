@@ -18,7 +18,7 @@ from transformers.cache_utils import Cache
 
 from tulou.core.errors import ExportError
 from tulou.core.extras import load_openvino
-from tulou.model.libraries import quiet
+from tulou.model.libraries import cause_of, quiet
 
 KeyValue = tuple[Tensor, Tensor]  # (B, K, S, D) each: K key-value heads, S positions seen
 
@@ -77,20 +77,13 @@ def trace_stateful(model: Any) -> Any:
             graph = _graph_of(model)
             difference = _difference(graph, model)
     except Exception as err:  # the tracer and the converter raise whatever the model's code raises
-        raise ExportError(f"{type(model).__name__} cannot be exported to OpenVINO: {told(err)}") from err
+        raise ExportError(f"{type(model).__name__} cannot be exported to OpenVINO: {cause_of(err)}") from err
     if not difference < MAX_LOGIT_DIFFERENCE:
         raise ExportError(
             f"{type(model).__name__} does not survive the export to OpenVINO: its logits change by {difference:.2g} of "
             "their spread"
         )
     return graph
-
-
-def told(err: Exception) -> str:
-    """The one line of a tracer's or converter's page of advice that says what was wrong."""
-    lines = [line.strip(" -") for line in str(err).splitlines() if line.strip()] or [type(err).__name__]
-    is_tracers = "Exception:" in lines[:-1]
-    return lines[lines.index("Exception:") + 1] if is_tracers else lines[-1]
 
 
 def _graph_of(model: Any) -> Any:
