@@ -46,10 +46,11 @@ def configs(vocabulary: int) -> dict[str, Any]:
         ),
         "bloom": transformers.BloomConfig(**common, n_layer=2, n_head=4),  # ALiBi: attention that has no SDPA form
         "mamba": transformers.MambaConfig(**common, num_hidden_layers=2, state_size=8),  # no attention at all
+        "rwkv": transformers.RwkvConfig(**common, num_hidden_layers=2, context_length=512),
     }  # fmt: skip
 
 
-@pytest.fixture(scope="session", params=["lfm2", "qwen3_moe", "bloom", "mamba"])
+@pytest.fixture(scope="session", params=["lfm2", "qwen3_moe", "bloom", "mamba", "rwkv"])
 def refused_folder(
     request: pytest.FixtureRequest, tokenizer_folder: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:

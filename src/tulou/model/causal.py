@@ -16,7 +16,6 @@ from tulou.model.libraries import load_torch, load_transformers, quiet
 
 # Of models whose architecture sets no limit: what Bloom (Scao et al. 2022) and Mamba (Gu & Dao 2023) were trained on.
 USUAL_CONTEXT = 2048
-STATES = ("past_key_values", "cache_params")  # attention's, and that of state-space models such as Mamba
 IGNORED = -100  # target of positions without loss, as torch's cross entropy has it
 
 
@@ -67,11 +66,6 @@ def load_chat_tokenizer(folder: Path) -> Any:
 def context_length(model: Any) -> int:
     """Tokens that `model` reads and writes at most."""
     return int(getattr(model.config.get_text_config(), "max_position_embeddings", None) or USUAL_CONTEXT)
-
-
-def remembered(output: Any) -> dict[str, Any]:
-    """What a model gave back of the text it has read, to be handed in with the next tokens."""
-    return {name: output[name] for name in STATES if name in output}
 
 
 def encode_conversation(tokenizer: Any, messages: Sequence[dict[str, str]], name: str = "") -> Turn:

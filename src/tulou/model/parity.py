@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 
 from tulou.core.errors import ModelError
 from tulou.core.manifest import read_manifest
+from tulou.core.states import remembered
 from tulou.core.types import Encode
-from tulou.model.causal import load_causal, load_chat_tokenizer, remembered
+from tulou.model.causal import load_causal, load_chat_tokenizer
 from tulou.model.evaluate.calibration import softmax
 from tulou.model.libraries import load_torch
 from tulou.model.served import Scorer, ServedEncoder, Writer, open_scorer, open_writer

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from tulou.core.errors import ModelError
 from tulou.core.extras import load_extra
+from tulou.core.states import remembered
 from tulou.core.types import ChatDelta, ModelManifest
 from tulou.service.engine.base import (
     DEFAULT_MAX_TOKENS,
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 BATCH_TEXTS = 16
-STATES = ("past_key_values", "cache_params")  # what a model remembers: attention's, and that of Mamba and its kin
 
 
 class _Torch:
@@ -141,7 +141,8 @@ class TorchChat(_Torch):
     async def generate(self, request: Generation) -> AsyncGenerator[ChatDelta, None]:
         if request.grammar is not None:
             raise Unsupported(
-                "response_format", "the torch engine cannot hold answers to a schema; serve with OpenVINO"
+                "response_format",
+                "the torch engine cannot hold answers to a schema; a model that OpenVINO takes can be held to one",
             )
         known_ids(list(request.logit_bias), len(self._tokenizer), "logit_bias")
         prompt_tokens, context = len(self._ids(request, "")), self.manifest.max_tokens
@@ -194,7 +195,7 @@ class TorchChat(_Torch):
             nonlocal state
             with torch.inference_mode():
                 output = self._model(input_ids=torch.tensor([ids]), use_cache=True, **state)  # (1, T)
-            state = {name: output[name] for name in STATES if name in output}
+            state = remembered(output)
             logits: NDArray[np.float32] = output.logits[0, -1].float().numpy()  # (V,)
             return logits
 
