@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tulou.core.errors import ModelError
+from tulou.core.errors import ExportError, ModelError
 from tulou.core.extras import load_openvino
 from tulou.core.manifest import read_manifest
 from tulou.model.compress.encoder import export_encoder
@@ -59,6 +60,19 @@ def test_int8_vectors_stay_close_and_are_smaller(bert_folder: Path, texts: list[
 def test_int8_without_calibration_texts_is_refused(bert_folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="INT8 needs calibration texts"):
         export_encoder(bert_folder, tmp_path, "int8")
+
+
+def test_an_architecture_that_has_no_graph_is_one_sentence(bert_folder: Path, tmp_path: Path) -> None:
+    import transformers
+
+    config = transformers.NystromformerConfig(
+        vocab_size=65, hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=64,
+        segment_means_seq_len=64, num_landmarks=4, max_position_embeddings=64,
+    )  # fmt: skip
+    shutil.copytree(bert_folder, tmp_path, dirs_exist_ok=True)
+    transformers.NystromformerModel(config).save_pretrained(tmp_path)
+    with pytest.raises(ExportError, match=r"^NystromformerModel cannot be exported to OpenVINO: [^\n]+; choose a base"):
+        export_encoder(tmp_path, tmp_path / "out")
 
 
 def test_no_telemetry_library_is_ever_loaded(bert_folder: Path, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from tulou.core.extras import load_openvino
-from tulou.model.libraries import load_nncf, quiet
+from tulou.model.libraries import cause_of, load_nncf, quiet
 
 
 class Failing(nn.Module):
@@ -32,3 +32,22 @@ def test_quieting_nncf_quiets_nobody_who_listens_to_it(caplog: pytest.LogCapture
     logging.getLogger("tulou.model").warning("seen")
     assert "seen" in caplog.text
     assert not nncf.isEnabledFor(logging.WARNING)
+
+
+@pytest.mark.parametrize(
+    ("said", "cause"),
+    [
+        (
+            "Couldn't trace.\nException:\nlist index out of range\nPlease check the example.\n See: url",
+            "list index out of range",
+        ),
+        (
+            "Check 'false' failed\nSummary:\n-- No conversion rule found for operations: aten::histc\n\n",
+            "No conversion rule found for operations: aten::histc",
+        ),
+        ("Exception:", "Exception:"),
+        ("", "ValueError"),
+    ],
+)
+def test_of_a_page_of_advice_one_line_is_told(said: str, cause: str) -> None:
+    assert cause_of(ValueError(said)) == cause

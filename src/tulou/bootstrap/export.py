@@ -27,6 +27,12 @@ def export_version(project: Project, name: str, version: str | None, kind: str, 
 
 
 def _openvino(_: Project, version: ModelVersion, to: Path) -> None:
+    engine = read_manifest(version.folder).engine
+    if engine != "openvino":
+        raise ModelError(
+            f"version {version.version} of {version.name!r} is for the {engine} engine and no OpenVINO graph "
+            f"({version.verdict}); export it as safetensors"
+        )
     shutil.copytree(version.folder, to, dirs_exist_ok=True)
 
 

@@ -27,6 +27,7 @@ _CODE = (
     "tulou.model.causal",
     "tulou.model.encoder",
     "tulou.model.served",
+    "tulou.model.served_torch",
     "tulou.model.vocabulary",
 )
 

@@ -369,6 +369,7 @@ def _compress(project: Project, name: str, model: ModelSettings, trained: str, r
             "tulou.model.vocabulary",
             "tulou.model.causal",
             "tulou.model.served",
+            "tulou.model.served_torch",
             "tulou.core.compression",
         ),
     )

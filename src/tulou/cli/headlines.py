@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from tulou.cli.output import plain
 from tulou.core.stage import StageResult
 
 Summary = Mapping[str, Any]
@@ -59,8 +60,8 @@ def _compress(summary: Summary) -> str:
     served = rows.get(summary.get("chosen", ""))
     if served is None:
         return f"{summary.get('chosen', '')}"
-    if len(rows) > 1 and served is next(iter(rows.values())):
-        return f"[yellow]{summary['reason']}[/yellow]"
+    if served is next(iter(rows.values())):
+        return f"[yellow]{plain(summary['reason'])}[/yellow]"
     tried = f" of {len(rows) - 1} candidates" if len(rows) > 2 else ""
     return f"{summary['chosen']}{tried} {served['size_ratio']:.1f}x smaller, {served['speed_ratio']:.1f}x faster"
 

@@ -45,6 +45,10 @@ def list_models(project: ProjectOption = HERE, as_json: JsonOption = False) -> N
             accuracy_of(measured) if measured else "",
         )
     stdout.print(rows)
+    for version in found:
+        if version["is_champion"]:
+            why = plain(f"{version['name']} {version['version']}: {version['verdict']}")
+            stdout.print(why, style="dim", soft_wrap=True)
 
 
 @models.command()

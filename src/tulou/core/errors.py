@@ -5,6 +5,7 @@
     ├── MissingExtraError      an optional library is not installed; the message names the command that installs it
     ├── DataError              a source, table or index cannot be used as it is
     ├── ModelError             a base model, training run or model folder cannot be used as it is
+    │   └── ExportError        its architecture has no graph in the form that was asked for
     ├── ServiceError           the service cannot start, stop or be reached
     ├── BusyError              another process holds what this one needs
     └── DiskFullError          no space left; what was complete stays complete
@@ -33,6 +34,10 @@ class DataError(TulouError):
 
 
 class ModelError(TulouError):
+    pass
+
+
+class ExportError(ModelError):
     pass
 
 

@@ -74,7 +74,7 @@ class ModelManifest:
     `tokenizer.json`; the graph takes `input_ids` and `attention_mask`, (B, T) int64, and returns logits
     (B, len(labels)) or L2-normalised vectors (B, dimensions). A reranker's reads a query and a text as one row, with
     `token_type_ids` where its base tells them apart, and returns one logit, (B, 1). Chat folders hold what `engine`
-    names, with the tokenizer and the chat template inside.
+    names, with the tokenizer and the chat template inside; `details["why_torch"]` says why one is no graph.
     """
 
     name: str

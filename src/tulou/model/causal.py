@@ -14,6 +14,8 @@ from typing import Any
 from tulou.core.errors import ModelError
 from tulou.model.libraries import load_torch, load_transformers, quiet
 
+# Of models whose architecture sets no limit: what Bloom (Scao et al. 2022) and Mamba (Gu & Dao 2023) were trained on.
+USUAL_CONTEXT = 2048
 IGNORED = -100  # target of positions without loss, as torch's cross entropy has it
 
 
@@ -39,7 +41,7 @@ def load_causal(folder: Path) -> Any:
     try:
         with quiet():
             return transformers.AutoModelForCausalLM.from_pretrained(
-                folder, dtype=torch.float32, attn_implementation="sdpa", local_files_only=True
+                folder, dtype=torch.float32, local_files_only=True
             ).eval()
     except (OSError, ValueError) as err:
         raise ModelError(f"the language model in {folder} cannot be loaded: {err}") from err
@@ -59,6 +61,11 @@ def load_chat_tokenizer(folder: Path) -> Any:
     if not tokenizer.chat_template:
         raise ModelError(f"the tokenizer in {folder} has no chat template; fine-tune the model to chat first")
     return tokenizer
+
+
+def context_length(model: Any) -> int:
+    """Tokens that `model` reads and writes at most."""
+    return int(getattr(model.config.get_text_config(), "max_position_embeddings", None) or USUAL_CONTEXT)
 
 
 def encode_conversation(tokenizer: Any, messages: Sequence[dict[str, str]], name: str = "") -> Turn:

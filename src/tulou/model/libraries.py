@@ -51,3 +51,10 @@ def quiet() -> Iterator[None]:
     finally:
         console.quiet = was_quiet
         root.setLevel(level)
+
+
+def cause_of(err: Exception) -> str:
+    """The one line of a tracer's or converter's page of advice that says what was wrong."""
+    lines = [line.strip(" -") for line in str(err).splitlines() if line.strip()] or [type(err).__name__]
+    is_tracers = "Exception:" in lines[:-1]
+    return lines[lines.index("Exception:") + 1] if is_tracers else lines[-1]

@@ -18,11 +18,12 @@ from numpy.typing import NDArray
 
 from tulou.core.errors import ModelError
 from tulou.core.manifest import read_manifest
+from tulou.core.states import remembered
 from tulou.core.types import Encode
 from tulou.model.causal import load_causal, load_chat_tokenizer
 from tulou.model.evaluate.calibration import softmax
 from tulou.model.libraries import load_torch
-from tulou.model.served import ServedEncoder, ServedScorer, ServedWriter
+from tulou.model.served import Scorer, ServedEncoder, Writer, open_scorer, open_writer
 from tulou.model.vocabulary import open_tokenizer
 
 Messages = list[dict[str, str]]
@@ -129,7 +130,7 @@ def compare_chat(
         "logit_difference": 0.0,
         **dict.fromkeys(counted, 0),
     }
-    pair = _ChatPair(load_chat_tokenizer(trained), load_causal(trained), ServedWriter(served), ServedScorer(served))
+    pair = _ChatPair(load_chat_tokenizer(trained), load_causal(trained), open_writer(served), open_scorer(served))
     for messages in conversations:
         difference = _input_difference(pair, messages) or _output_difference(
             pair, messages, answer, figures, is_exact=served.name == EXACT
@@ -145,8 +146,8 @@ class _ChatPair:
 
     tokenizer: Any
     model: Any
-    writer: ServedWriter
-    scorer: ServedScorer
+    writer: Writer
+    scorer: Scorer
 
 
 def _input_difference(pair: _ChatPair, messages: Messages) -> str | None:
@@ -271,9 +272,7 @@ def _greedy(model: Any, ids: list[int], count: int) -> tuple[list[int], list[flo
             margins.append(float(best[0] - best[1]) / max(1.0, float(last.abs().max())))
             if tokens[-1] in ends:
                 break
-            output = model(
-                input_ids=torch.tensor([tokens[-1:]]), past_key_values=output.past_key_values, use_cache=True
-            )
+            output = model(input_ids=torch.tensor([tokens[-1:]]), use_cache=True, **remembered(output))
     return tokens, margins, prompt_logits
 
 

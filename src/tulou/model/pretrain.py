@@ -19,7 +19,7 @@ from tulou.core.progress import Progress
 from tulou.core.prompt import support_messages
 from tulou.core.settings import ModelSettings, PretrainSettings
 from tulou.core.types import Language
-from tulou.model.causal import load_causal, load_tokenizer
+from tulou.model.causal import context_length, load_causal, load_tokenizer
 from tulou.model.corpus import Corpus, Rows, tokenizer_digest, write_corpus
 from tulou.model.fertility import fertility, sample_by_language
 from tulou.model.libraries import load_torch, load_transformers, quiet
@@ -173,7 +173,7 @@ def learn(
         "fertility": material.fertility,
         "corpus_tokens": corpus.tokens,
         "corpus_characters": corpus.characters,
-        "context": model.config.get_text_config().max_position_embeddings,
+        "context": context_length(model),
         "first_loss": losses[0],
         "last_loss": losses[-1],
         "validation_metric": "loss",

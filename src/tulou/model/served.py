@@ -6,9 +6,9 @@ properties, so that what is measured is what will be served.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from tulou.core.errors import ModelError
 from tulou.core.extras import load_openvino
 from tulou.core.manifest import read_manifest
+from tulou.model.served_torch import TorchScorer, TorchWriter
 
 
 class ServedEncoder:
@@ -44,6 +45,20 @@ class ServedEncoder:
 
     def label(self, text: str) -> str:
         return self.manifest.labels[int(self(text).argmax())]
+
+
+class Scorer(Protocol):
+    max_tokens: int
+
+    def __call__(self, ids: Sequence[int]) -> NDArray[np.float32]:
+        """Logits (T, V) for `ids` (T,)."""
+
+
+class Writer(Protocol):
+    def __call__(self, messages: Sequence[dict[str, str]], max_tokens: int, is_exact: bool = False) -> str: ...
+    def render(self, messages: Sequence[dict[str, str]]) -> str: ...
+    def encode(self, prompt: str) -> list[int]: ...
+    def tokens(self, ids: Sequence[int], max_tokens: int) -> list[int]: ...
 
 
 class ServedScorer:
@@ -102,6 +117,28 @@ class ServedWriter:
         self._config.ignore_eos = False
         given = load_openvino().Tensor(np.array([ids], np.int64))  # (1, T)
         return [int(token) for token in self._pipeline.generate(given, self._config).tokens[0]]
+
+
+CHAT: dict[str, tuple[Callable[[Path, int], Scorer], Callable[[Path, int], Writer]]] = {
+    "openvino": (ServedScorer, ServedWriter),
+    "torch": (TorchScorer, TorchWriter),
+}
+
+
+def open_scorer(folder: Path, threads: int = 0) -> Scorer:
+    """The chat model in `folder`, for whichever engine it is."""
+    return _openers(folder)[0](folder, threads)
+
+
+def open_writer(folder: Path, threads: int = 0) -> Writer:
+    return _openers(folder)[1](folder, threads)
+
+
+def _openers(folder: Path) -> tuple[Callable[[Path, int], Scorer], Callable[[Path, int], Writer]]:
+    engine = read_manifest(folder).engine
+    if engine not in CHAT:
+        raise ModelError(f"the model in {folder} is for engine {engine!r}; judged are those for {', '.join(CHAT)}")
+    return CHAT[engine]
 
 
 def _compile(folder: Path, details: dict[str, Any], threads: int) -> Any:

@@ -16,7 +16,7 @@ from tulou.core.errors import ModelError
 from tulou.core.extras import load_extra, load_openvino
 from tulou.core.manifest import write_manifest
 from tulou.core.types import ModelManifest
-from tulou.model.causal import load_causal, load_chat_tokenizer
+from tulou.model.causal import context_length, load_causal, load_chat_tokenizer
 from tulou.model.libraries import load_nncf, load_torch, quiet
 
 # Properties that the graph is served with. Left alone, OpenVINO computes in bf16 where the processor can and keeps the
@@ -46,8 +46,8 @@ def export_chat(
 ) -> ModelManifest:
     """Write the causal language model in `folder` to `out` as an OpenVINO GenAI folder with `model.json`.
 
-    Raises `ModelError` if the folder holds no such model, has no chat template, or its architecture does not survive
-    the export unchanged.
+    Raises `ModelError` if the folder holds no such model or has no chat template, `ExportError` if its architecture
+    does not survive the export unchanged.
     """
     load_torch()
     from tulou.model.compress.stateful import save_graph, trace_stateful
@@ -63,7 +63,7 @@ def export_chat(
     for file in _COPIED:
         if (folder / file).is_file():
             shutil.copyfile(folder / file, out / file)
-    _write_generation_config(model, tokenizer, out)
+    write_generation_config(model, tokenizer, out)
     manifest = ModelManifest(
         name=name,
         task="chat",
@@ -71,7 +71,7 @@ def export_chat(
         precision=precision,
         fingerprint=fingerprint,
         base=base,
-        max_tokens=_context_length(model.config.get_text_config()),
+        max_tokens=_reach(model),
         details={"openvino": SERVING[precision], "parameters": model.num_parameters()},
     )
     write_manifest(out, manifest)
@@ -89,9 +89,9 @@ def _compress_weights(graph: Any, precision: str, group_size: int) -> Any:
         raise ModelError(f"{precision} with groups of {group_size} weights does not fit this model: {err}") from err
 
 
-def _context_length(config: Any) -> int:
+def _reach(model: Any) -> int:
     """Tokens of prompt and answer together; up to its window, a sliding attention is the causal one we export."""
-    longest = int(config.max_position_embeddings)
+    config, longest = model.config.get_text_config(), context_length(model)
     window = getattr(config, "sliding_window", None)
     if window is None or not getattr(config, "use_sliding_window", True):
         return longest
@@ -107,7 +107,7 @@ def _export_tokenizer(tokenizer: Any, out: Path) -> None:
     openvino.save_model(decode, out / "openvino_detokenizer.xml")
 
 
-def _write_generation_config(model: Any, tokenizer: Any, out: Path) -> None:
+def write_generation_config(model: Any, tokenizer: Any, out: Path) -> None:
     """Where an answer ends. Sampling is asked for by each request, so nothing else of the base's taste is kept."""
     ends = model.generation_config.eos_token_id
     ends = {*(ends if isinstance(ends, list) else [ends]), tokenizer.eos_token_id} - {None}

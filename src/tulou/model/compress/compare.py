@@ -13,6 +13,7 @@ from typing import Any
 
 Row = dict[str, Any]
 
+LOADED = ("openvino_model.*", "*.safetensors")  # by the engines whose folders are compared
 TIMED_ROUNDS = 40
 TIMED_PROBES = 8  # a graph is readied for each new length at its first use, so few probes, each met before it counts
 
@@ -104,8 +105,8 @@ def latencies(timed: Mapping[str, Callable[[Any], object]], probes: Sequence[Any
 
 
 def size_bytes(folder: Path) -> int:
-    """Of graph and weights; tokenizers weigh the same in every precision."""
-    return sum((folder / file).stat().st_size for file in ("openvino_model.xml", "openvino_model.bin"))
+    """Of graph and weights, whichever engine loads them; tokenizers weigh the same in every precision."""
+    return sum(path.stat().st_size for pattern in LOADED for path in folder.glob(pattern))
 
 
 def _beats(one: Row, other: Row) -> bool:

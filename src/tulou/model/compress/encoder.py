@@ -13,11 +13,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from tulou.core.errors import ModelError
+from tulou.core.errors import ExportError, ModelError
 from tulou.core.extras import load_openvino
 from tulou.core.manifest import write_manifest
 from tulou.core.types import ModelManifest, Task
-from tulou.model.libraries import load_nncf, load_torch, quiet
+from tulou.model.libraries import cause_of, load_nncf, load_torch, quiet
 from tulou.model.vocabulary import open_tokenizer
 
 if TYPE_CHECKING:
@@ -50,7 +50,8 @@ def export_encoder(
 
     The graph maps `input_ids` and `attention_mask`, (B, T) int64, to logits (B, labels) if the folder has a classifier
     head, else to L2-normalised vectors (B, dimensions). INT8 needs `calibration` texts like those in service. Raises
-    `ModelError` if the folder holds no encoder.
+    `ModelError` if the folder holds no encoder, `ExportError` if its architecture has no graph: here there is no other
+    engine to turn to, because transformers knows neither our heads nor our pooling.
     """
     torch = load_torch()
     from tulou.model.encoder import load_encoder
@@ -147,8 +148,14 @@ def _trace(encoder: Any, torch: ModuleType, inputs: Sequence[str] = ("input_ids"
     """The OpenVINO graph of the encoder, with batch and length dynamic."""
     openvino = load_openvino()
     example = {name: torch.ones((2, 5), dtype=torch.int64) for name in inputs}  # (B, T)
-    with quiet(), torch.no_grad():
-        graph = openvino.convert_model(encoder, example_input=example)
+    try:
+        with quiet(), torch.no_grad():
+            graph = openvino.convert_model(encoder, example_input=example)
+    except Exception as err:  # the tracer and the converter raise whatever the model's code raises
+        architecture = type(next(encoder.children())).__name__
+        raise ExportError(
+            f"{architecture} cannot be exported to OpenVINO: {cause_of(err)}; choose a base of another architecture"
+        ) from err
     for tensor in graph.inputs:
         tensor.get_node().set_partial_shape(openvino.PartialShape([-1, -1]))
     graph.validate_nodes_and_infer_types()

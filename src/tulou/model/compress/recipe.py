@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tulou.core.compression import Plan, left_out, plans
+from tulou.core.compression import BASELINE, Plan, left_out, plans
+from tulou.core.errors import ExportError
 from tulou.core.progress import Progress
 from tulou.core.settings import CompressSettings
 from tulou.core.tables import CONVERSATION, LABELLED
+from tulou.model.compress.as_trained import keep_chat, why_torch
 from tulou.model.compress.chat import export_chat
 from tulou.model.compress.compare import TIMED_ROUNDS
 from tulou.model.compress.encoder import CALIBRATION_TEXTS, export_encoder
@@ -18,7 +20,7 @@ from tulou.model.compress.search import Bench, search
 from tulou.model.compress.shape import Lessons, shape_classifier
 from tulou.model.evaluate import evaluate_chat, evaluate_classifier
 from tulou.model.rows import read_rows
-from tulou.model.served import ServedEncoder, ServedWriter
+from tulou.model.served import ServedEncoder, open_writer
 
 TIMED_TOKENS = 32  # of an answer, for the latency of a chat model
 TIMED_ANSWERS = 6
@@ -80,15 +82,21 @@ def compress_chat(
     fingerprint: str,
     progress: Progress,
 ) -> dict[str, Any]:
-    """As `compress_classifier`, for a chat model: the latency is that of 32 tokens to a held-out question."""
+    """As `compress_classifier`, for a chat model: the latency is that of 32 tokens to a held-out question.
+
+    A model that has no graph is kept as it was trained, for the torch engine, and is the only candidate.
+    """
     asked = [row["messages"][:-1] for row in read_rows(examples, CONVERSATION) if row["split"] == "validation"]
     candidates = plans(settings.methods, "chat")
 
     def export(plan: Plan, weights: Path, folder: Path) -> None:
-        group = int(plan.precision.amount or 0)
-        export_chat(
-            weights, folder, plan.precision.name, group_size=group, name=name, base=base, fingerprint=fingerprint
-        )
+        precision, group = plan.precision.name, int(plan.precision.amount or 0)
+        try:
+            export_chat(weights, folder, precision, group_size=group, name=name, base=base, fingerprint=fingerprint)
+        except ExportError as err:
+            if plan.name != BASELINE:
+                raise
+            keep_chat(weights, folder, str(err), name=name, base=base, fingerprint=fingerprint)
 
     bench = Bench(
         shape=_never,
@@ -97,6 +105,7 @@ def compress_chat(
         open_timed=_timed_writer,
         probes=asked[:20],
         rounds=TIMED_ANSWERS,
+        why_torch=why_torch,
     )
     with progress.bar(f"Compress {name}", total=len(candidates) + 1, unit="candidates") as bar:
         summary = search(candidates, trained, bench, out, scratch, settings, bar)
@@ -104,7 +113,7 @@ def compress_chat(
 
 
 def _timed_writer(folder: Path) -> Any:
-    write = ServedWriter(folder, threads=1)
+    write = open_writer(folder, threads=1)
     return lambda messages: write(messages, TIMED_TOKENS, is_exact=True)
 
 

@@ -38,6 +38,7 @@ class Bench:
     open_timed: Callable[[Path], Callable[[Any], object]]
     probes: Sequence[Any]
     rounds: int
+    why_torch: Callable[[Path], str] = lambda _: ""  # why a folder is no graph, so that there are no others either
 
 
 def search(
@@ -57,7 +58,12 @@ def search(
     started = clock()
     made: dict[str, Path] = {}
     not_made: list[dict[str, str]] = []
+    why_torch = ""
     for plan in plans:
+        if why_torch:
+            not_made.append({"precision": plan.name, "reason": why_torch})
+            bar.advance()
+            continue
         minutes = (clock() - started) / 60
         is_late = settings.max_minutes and minutes >= settings.max_minutes
         if is_late and made and not _is_made(scratch, plan):
@@ -67,6 +73,7 @@ def search(
         bar.note(plan.name)
         try:
             made[plan.name] = _candidate(plan, trained, bench, scratch)
+            why_torch = bench.why_torch(made[plan.name])
         except ModelError as err:
             if not made:
                 raise
@@ -74,6 +81,10 @@ def search(
         bar.advance()
     table = compare(made, bench.open_timed, bench.probes, lambda folder: read_json(folder / QUALITY), bench.rounds)
     chosen, reason = choose(table, settings.max_accuracy_loss)
+    if why_torch:
+        reason = f"{chosen} serves with the torch engine, uncompressed: {why_torch}"
+    elif len(table) == 1 and not_made:
+        reason = f"{chosen} serves: {not_made[0]['precision']} was not made: {not_made[0]['reason']}"
     kept = front(table)
     for name in {plans[0].name, chosen, *kept}:
         _link(made[name], out / name, without=(QUALITY,))

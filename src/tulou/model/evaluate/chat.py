@@ -21,7 +21,7 @@ from tulou.core.tables import CONVERSATION
 from tulou.model.causal import IGNORED, Turn, encode_conversation, load_chat_tokenizer
 from tulou.model.evaluate.groundedness import Answer, Supports, evaluate_groundedness, shares_words
 from tulou.model.rows import read_rows
-from tulou.model.served import ServedScorer, ServedWriter
+from tulou.model.served import open_scorer, open_writer
 
 MAX_CONVERSATIONS = 200
 HARDEST_SHOWN = 5
@@ -100,7 +100,7 @@ def report_chat(
 
 def _written(folder: Path, rows: Sequence[Mapping[str, Any]]) -> list[Answer]:
     """What the model answers by itself to questions spread over `rows`, with the passages it was shown."""
-    write = ServedWriter(folder)
+    write = open_writer(folder)
     step = max(1, len(rows) // WRITTEN_ANSWERS)
     answers = []
     for row in rows[::step][:WRITTEN_ANSWERS]:
@@ -111,7 +111,7 @@ def _written(folder: Path, rows: Sequence[Mapping[str, Any]]) -> list[Answer]:
 
 
 def _scored(folder: Path, examples: Path, split: str) -> list[tuple[dict[str, Any], Score]]:
-    tokenizer, logits_of = load_chat_tokenizer(folder), ServedScorer(folder)
+    tokenizer, logits_of = load_chat_tokenizer(folder), open_scorer(folder)
     rows = [row for row in read_rows(examples, CONVERSATION) if row["split"] == split][:MAX_CONVERSATIONS]
     turns = [(row, encode_conversation(tokenizer, row["messages"])) for row in rows]
     fitting = [(row, turn) for row, turn in turns if len(turn.ids) <= logits_of.max_tokens]

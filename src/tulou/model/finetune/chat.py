@@ -17,7 +17,7 @@ from tulou.core.errors import DataError
 from tulou.core.progress import Progress
 from tulou.core.settings import ModelSettings
 from tulou.core.tables import CONVERSATION
-from tulou.model.causal import IGNORED, Turn, encode_conversation, load_causal, load_tokenizer
+from tulou.model.causal import IGNORED, Turn, context_length, encode_conversation, load_causal, load_tokenizer
 from tulou.model.libraries import load_torch, quiet
 from tulou.model.rows import read_rows
 from tulou.model.tokenizer import CHAT_TEMPLATE, TURN_END, TURN_START
@@ -89,7 +89,7 @@ def finetune_chat(
     pace = LORA if settings.method == "lora" else SMALL if is_small else LARGE
 
     # The conversations.
-    context = min(settings.max_tokens or 1024, first.model.config.get_text_config().max_position_embeddings)
+    context = min(settings.max_tokens or 1024, context_length(first.model))
     rows = list(read_rows(examples, CONVERSATION))
     encoded = [(row["split"], encode_conversation(tokenizer, row["messages"], row["id"])) for row in rows]
     answered = [(split, turn) for split, turn in encoded if any(target != IGNORED for target in turn.targets[1:])]

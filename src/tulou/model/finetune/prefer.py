@@ -16,7 +16,7 @@ from tulou.core.errors import DataError
 from tulou.core.progress import Progress
 from tulou.core.settings import ModelSettings
 from tulou.core.tables import PREFERENCE
-from tulou.model.causal import Turn, encode_conversation, load_causal, load_chat_tokenizer
+from tulou.model.causal import Turn, context_length, encode_conversation, load_causal, load_chat_tokenizer
 from tulou.model.finetune.chat import SMALL_PARAMETERS
 from tulou.model.libraries import load_torch, quiet
 from tulou.model.rows import read_rows
@@ -70,8 +70,7 @@ def train_preferences(
     # The pairs, and how likely the model finds both answers before it learns.
     tokenizer = load_chat_tokenizer(base)
     first = build()
-    config = first.model.config.get_text_config()
-    context = min(settings.max_tokens or 1024, config.max_position_embeddings)
+    context = min(settings.max_tokens or 1024, context_length(first.model))
     rows = list(read_rows(preferences, PREFERENCE))
     choices = [(row["split"], _choice(tokenizer, row)) for row in rows]
     fitting = [(s, c) for s, c in choices if max(len(c.chosen.ids), len(c.rejected.ids)) <= context]

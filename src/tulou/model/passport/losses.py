@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tulou.model.causal import IGNORED, encode_conversation, load_causal, load_chat_tokenizer
+from tulou.model.causal import IGNORED, context_length, encode_conversation, load_causal, load_chat_tokenizer
 from tulou.model.libraries import load_torch
 from tulou.model.vocabulary import open_tokenizer
 
@@ -67,7 +67,7 @@ class ChatLosses:
         self._torch: Any = load_torch()
         self._tokenizer = load_chat_tokenizer(folder)
         self._model = load_causal(folder)
-        self._longest = int(self._model.config.get_text_config().max_position_embeddings)
+        self._longest = context_length(self._model)
 
     def __call__(self, rows: Sequence[Sequence[dict[str, str]]]) -> RowLosses:
         from tulou.model.training import pad

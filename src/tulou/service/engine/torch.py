@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from tulou.core.errors import ModelError
 from tulou.core.extras import load_extra
+from tulou.core.states import remembered
 from tulou.core.types import ChatDelta, ModelManifest
 from tulou.service.engine.base import (
     DEFAULT_MAX_TOKENS,
@@ -140,7 +141,8 @@ class TorchChat(_Torch):
     async def generate(self, request: Generation) -> AsyncGenerator[ChatDelta, None]:
         if request.grammar is not None:
             raise Unsupported(
-                "response_format", "the torch engine cannot hold answers to a schema; serve with OpenVINO"
+                "response_format",
+                "the torch engine cannot hold answers to a schema; a model that OpenVINO takes can be held to one",
             )
         known_ids(list(request.logit_bias), len(self._tokenizer), "logit_bias")
         prompt_tokens, context = len(self._ids(request, "")), self.manifest.max_tokens
@@ -186,13 +188,14 @@ class TorchChat(_Torch):
         return text
 
     def _begin(self) -> Callable[[list[int]], NDArray[np.float32]]:
-        torch, cache = self._torch, None
+        torch = self._torch
+        state: dict[str, Any] = {}
 
         def read(ids: list[int]) -> NDArray[np.float32]:
-            nonlocal cache
+            nonlocal state
             with torch.inference_mode():
-                output = self._model(input_ids=torch.tensor([ids]), past_key_values=cache, use_cache=True)  # (1, T)
-            cache = output.past_key_values
+                output = self._model(input_ids=torch.tensor([ids]), use_cache=True, **state)  # (1, T)
+            state = remembered(output)
             logits: NDArray[np.float32] = output.logits[0, -1].float().numpy()  # (V,)
             return logits
 
