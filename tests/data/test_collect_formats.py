@@ -114,6 +114,29 @@ def test_long_tables_of_documents_and_pages_stay_whole_under_their_header(data: 
         assert markdown_rows(row["text"]) == rows
 
 
+@pytest.mark.parametrize(
+    ("declared", "encoding", "text"),
+    [
+        ("<meta charset='gb2312'>", "gbk", "七天内可以无理由退货，水壶保修两年。"),
+        ('<meta http-equiv="Content-Type" content="text/html; charset=gbk">', "gb18030", "電子發票在訂單頁下載。"),
+        ("<meta charset=big5>", "big5", "七天內可以無理由退貨，水壺保固兩年。"),
+        ("<meta charset=utf-8>", "gbk", "七天内可以无理由退货，水壶保修两年。"),
+        ("", "gbk", "七天内可以无理由退货，水壶保修两年。"),
+        ("<meta charset=windows-1252>", "cp1252", "Die Lampe kostet 5 €, naïve café."),
+        ("<meta charset=iso-8859-1>", "cp1252", "Die Lampe kostet 5 €, naïve café."),
+        ("<meta charset=gb2312>", "utf-8", "其实是 UTF-8 的页面。"),
+        ("<meta charset=klingon>", "utf-16", "一个没有人认识的编码。"),
+    ],
+)
+def test_web_page_is_read_in_the_encoding_it_was_written_in(
+    data: Path, declared: str, encoding: str, text: str
+) -> None:
+    page = f"<html><head>{declared}<title>页</title></head><body><p>{text}</p></body></html>"
+    (data / "a.html").write_bytes(page.encode(encoding, errors="ignore"))
+    [row] = read(data.parent)
+    assert row["text"] == text
+
+
 def test_web_page_keeps_headings_and_tables_and_loses_scripts(data: Path) -> None:
     (data / "a.html").write_text(
         "<html><head><title>Delivery</title><script>alert(1)</script></head><body><h1>How we deliver</h1><p>Daily.</p>"

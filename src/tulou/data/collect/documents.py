@@ -12,10 +12,13 @@ from typing import Any
 
 from tulou.core.errors import DataError
 from tulou.data.collect.piece import Piece, file_title, split_long
+from tulou.data.collect.text import WIDER, detect_encoding
 
 Sheet = dict[str, Any]  # {"name": str, "cells": [[str]]}
 
 _COMPOUND_FILE = bytes.fromhex("d0cf11e0a1b11ae1")  # MS-CFB, section 2.2
+_CHARSET = re.compile(rb"<meta[^<>]{0,200}charset\s*=\s*[\"']?([A-Za-z0-9_:-]{2,40})", re.IGNORECASE)
+_CHARSET_WITHIN = 4096  # bytes; browsers look into the first 1024
 _FRONT_MATTER = re.compile(r"\A---\n+(?:#* ?\w+: [^\n]*\n+)+(?:---\n+)?")
 
 
@@ -47,7 +50,21 @@ def _extract(path: Path, media_type: str) -> Any:
         use_cache=False,
         concurrency=kreuzberg.ConcurrencyConfig(max_threads=2),
     )
+    if media_type == "text/html":  # which kreuzberg takes for UTF-8 always
+        return kreuzberg.extract_bytes_sync(_page(path).encode(), media_type, config)
     return kreuzberg.extract_file_sync(str(path), mime_type=media_type, config=config)
+
+
+def _page(path: Path) -> str:
+    """A web page as text: UTF-8 where it is that, else in the encoding that it declares, else in the likeliest one."""
+    raw = path.read_bytes()
+    declared = _CHARSET.search(raw[:_CHARSET_WITHIN])
+    for encoding in ("utf-8-sig", declared[1].decode("ascii").lower() if declared else ""):
+        try:
+            return raw.decode(WIDER.get(encoding, encoding or "ascii"))
+        except (UnicodeDecodeError, LookupError):
+            continue
+    return raw.decode(detect_encoding(path), errors="replace")
 
 
 def _require_open_format(path: Path, media_type: str) -> None:

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from tulou.core.errors import DataError
 from tulou.data.collect.piece import Piece, split_long
+from tulou.data.collect.text import WIDER
 
 MEDIA_TYPE = "message/rfc822"
 
@@ -27,7 +28,6 @@ _MAX_BYTES = 64 << 20
 _MAX_PARTS = 500
 _MAX_DEPTH = 20  # of parts within parts
 _USUAL_HEADERS = ("from", "to", "subject", "date", "received", "message-id", "mime-version", "content-type")
-_WIDER = {"gb2312": "gb18030", "gbk": "gb18030", "x-gbk": "gb18030", "big5": "big5hkscs", "iso-8859-1": "cp1252"}
 _GUESSES = ("utf-8", "gb18030", "big5hkscs")
 
 
@@ -178,7 +178,7 @@ def _raw(chunk: bytes) -> bytes:
 def _decoded(raw: bytes, charset: str | None) -> str:
     if charset:
         try:
-            return raw.decode(_WIDER.get(charset.lower(), charset), errors="replace")
+            return raw.decode(WIDER.get(charset.lower(), charset), errors="replace")
         except (LookupError, ValueError):  # an encoding nobody knows
             pass
     for guess in _GUESSES:

@@ -19,6 +19,9 @@ from tulou.core.errors import DataError
 from tulou.data.collect.piece import MAX_PIECE_CHARS, Piece, Refuse, file_title
 from tulou.data.everyday import everyday_score, is_writing
 
+WIDER = {"gb2312": "gb18030", "gbk": "gb18030", "x-gbk": "gb18030", "big5": "big5hkscs", "iso-8859-1": "cp1252"}
+"""What is meant by the name that a mail or a page gives its encoding (WHATWG Encoding, section 4.2)."""
+
 MAX_LINE_BYTES = 1 << 20
 
 _SAMPLE_BYTES = 1 << 20
