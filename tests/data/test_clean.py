@@ -75,6 +75,17 @@ def test_first_of_contradicting_labels_stays(write_documents: WriteDocuments) ->
     assert pq.read_table(out / "decisions-00000.parquet").to_pylist()[0]["after"] == rows[0]["id"]
 
 
+def test_examples_of_masking_show_where_each_rule_masked(write_documents: WriteDocuments) -> None:
+    filler = "这一段文字里没有任何需要隐藏的内容，只是为了让文章变长。" * 20
+    text = f"电话13812345678。{filler}卡号6222021234567890128。{filler}邮箱 a@example.com。{filler}"
+    summary, _, out = run(write_documents([{"text": text}]))
+    examples = {example["rule"]: example["after"] for example in summary["examples"]}
+    decided = {row["rule"]: row["after"] for row in pq.read_table(out / "decisions-00000.parquet").to_pylist()}
+    for rule, mark in (("PHONE_NUMBER", "[phone]"), ("CREDIT_CARD", "[bank_card]"), ("EMAIL_ADDRESS", "[email]")):
+        assert mark in examples[rule]
+        assert mark in decided[rule]
+
+
 def test_a_copy_with_a_label_stays_and_not_one_without(write_documents: WriteDocuments) -> None:
     texts = ("The box is broken", "The box is broken!", "The box is broken.", "the box is broken")
     labels = ("", "damaged", "", "fault")

@@ -255,6 +255,7 @@ class Redaction:
     look: Look = survey
     masked_in: frozenset[str] = frozenset()  # steps that see texts with everything masked already
     masked_by: str = ""  # the step that masks them
+    mark_of: Callable[[str], str] = str  # a rule of that step to what begins where it put something
 
     def __call__(self, texts: Sequence[str]) -> list[str]:
         shown = list(texts)
@@ -271,31 +272,42 @@ class Redaction:
 
 def decision_batch(decisions: Sequence[Decision], redact: Redaction) -> pa.RecordBatch:
     """DECISION rows: the texts cut around what was changed, with no sensitive value to be read in them."""
-    shown: dict[tuple[int, int], tuple[str | None, str | None]] = {}  # one pair of texts often serves several rules
-    waiting: dict[tuple[int, int], tuple[_Cut | None, _Cut | None]] = {}
-    for decision in decisions:
-        key = id(decision.before), id(decision.after)
+    shown: dict[_Key, tuple[str | None, str | None]] = {}
+    waiting: dict[_Key, tuple[_Cut | None, _Cut | None]] = {}
+    keys = [_key(decision, redact) for decision in decisions]
+    for decision, key in zip(decisions, keys, strict=True):
         if key in shown or key in waiting:
+            continue
+        if decision.step == redact.masked_by and redact.is_masked(decision):
+            place = (decision.after or "").find(redact.mark_of(decision.rule))
+            marked = _cut(decision.after or "", max(0, place - _CONTEXT_CHARS))
+            shown[key] = (marked.trimmed(marked.text),) * 2
             continue
         before, after = _cuts(decision)
         if not redact.is_masked(decision):
             waiting[key] = before, after
         else:
-            if decision.step == redact.masked_by:
-                before = after
             shown[key] = before and before.trimmed(before.text), after and after.trimmed(after.text)
     masked = iter(redact([cut.text for pair in waiting.values() for cut in pair if cut is not None]))
     for key, (before, after) in waiting.items():
         shown[key] = before and before.trimmed(next(masked)), after and after.trimmed(next(masked))
     columns = [list(column) for column in zip(*decisions, strict=True)][:6] if decisions else [[]] * 6
-    columns.append([shown[id(decision.before), id(decision.after)][0] for decision in decisions])
+    columns.append([shown[key][0] for key in keys])
     columns.append(
         [
-            decision.after if decision.action == "dropped" else shown[id(decision.before), id(decision.after)][1]
-            for decision in decisions
+            decision.after if decision.action == "dropped" else shown[key][1]
+            for decision, key in zip(decisions, keys, strict=True)
         ]
     )
     return pa.RecordBatch.from_arrays([pa.array(column, pa.string()) for column in columns], schema=DECISION)
+
+
+_Key = tuple[int, int, str]
+
+
+def _key(decision: Decision, redact: Redaction) -> _Key:
+    """One pair of texts often serves several rules; what is masked is shown around each one's own mark."""
+    return id(decision.before), id(decision.after), decision.rule if decision.step == redact.masked_by else ""
 
 
 class _Cut(NamedTuple):

@@ -50,6 +50,7 @@ from tulou.data.clean.record import (
     without_dropped,
 )
 from tulou.data.clean.sensitive import Guard, build_guard
+from tulou.data.clean.sensitive.kinds import mark_of
 from tulou.data.kernels.passages import may_repeat_passages
 from tulou.data.kernels.survey import Count, Trait, survey
 
@@ -135,7 +136,7 @@ def _masked(guard: Guard, steps: list[tuple[str, Step]]) -> dict[str, Any]:
     if "sensitive" not in names or not guard.masks_what_is_shown:
         return {}
     later = {*names[names.index("sensitive") + 1 :], "exact_duplicate", "near_duplicate"} - {"sensitive"}
-    return {"masked_in": frozenset(later), "masked_by": "sensitive"}
+    return {"masked_in": frozenset(later), "masked_by": "sensitive", "mark_of": mark_of}
 
 
 def _traits(names: frozenset[str]) -> Trait | None:

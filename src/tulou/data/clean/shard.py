@@ -43,6 +43,7 @@ from tulou.data.clean.record import (
     without_survey,
 )
 from tulou.data.clean.rules import Rules, build_rules
+from tulou.data.clean.sensitive.kinds import mark_of
 from tulou.data.kernels.fingerprint import fingerprint, rows_per_band
 from tulou.data.kernels.survey import Count, survey
 from tulou.data.parquet import open_writer
@@ -286,5 +287,7 @@ def _example(row: dict[str, Any]) -> dict[str, Any]:
     before, after = row["before"] or "", row["after"]
     if row["action"] != "dropped" and after is not None:
         start = first_difference(before, after, SHOWN_CHARS // 3)
+        if before == after and row["step"] == "sensitive":  # both masked
+            start = max(0, after.find(mark_of(row["rule"])) - SHOWN_CHARS // 3)
         before, after = before[start:], after[start : start + SHOWN_CHARS]
     return {"step": row["step"], "rule": row["rule"], "before": before[:SHOWN_CHARS], "after": after}

@@ -13,6 +13,11 @@ def short_name(name: str) -> str:
     return _SHORT_NAMES.get(name, name)
 
 
+def mark_of(rule: str) -> str:
+    """What masks and tokens of a rule begin with: `[phone` for PHONE_NUMBER."""
+    return f"[{short_name(rule)}"
+
+
 def rule_name(kind: str) -> str:
     """`PHONE_NUMBER` for phone; a kind that is not built in keeps its name."""
     return SENSITIVE_KINDS[kind][0] if kind in SENSITIVE_KINDS else kind
