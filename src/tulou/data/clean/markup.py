@@ -26,7 +26,9 @@ _HIDDEN_END = {
     "style": re.compile(r"</style\s{0,9}>", re.IGNORECASE),
     "comment": re.compile("-->"),
 }
-_ATTRIBUTES = r"(?:\s(?=\s*[A-Za-z_:@\"'/>])[^<>]*)?"
+_FLAGS = "disabled|checked|selected|hidden|readonly|required|multiple|autofocus|controls|async|defer|nowrap|noshade"
+# The first attribute has a value, or ends the tag, or is one that has none: `a<b and c>d` compares.
+_ATTRIBUTES = rf"(?:\s(?=\s*(?:[\"'/>]|[A-Za-z_:@][\w:.@-]{{0,40}}\s*(?:=|/?>)|(?:{_FLAGS})\s))[^<>]*)?"
 _BLOCK_TAG = re.compile(rf"</?(?:{_BLOCKS}){_ATTRIBUTES}/?>", re.IGNORECASE)
 _INLINE_TAG = re.compile(rf"</?(?:{_INLINES}){_ATTRIBUTES}/?>", re.IGNORECASE)
 _AMPERSANDS = re.compile(r"&(?:(?:amp|#38|#x26);)+(?=#?[0-9A-Za-z]{2,31};)", re.IGNORECASE)

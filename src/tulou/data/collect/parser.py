@@ -14,11 +14,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from tulou.core.errors import DataError
 from tulou.data.collect.files import SourceFile
 
 MAX_FILE_BYTES = 64 << 20
 TIMEOUT_S = 120.0
+_WAITS = 3  # times so long where the parser got less than half of a processor: the machine is busy, or slept
 _PCM_BYTES_PER_S = 40_000  # speech is decoded faster than it is spoken, at 32 kB a second or more
 _CODED_BYTES_PER_S = 2_000  # 16 kbit/s, the slowest that speech is commonly stored at
 _MEDIA_FACTOR = 16  # an hour of film is larger than any document
@@ -91,14 +94,18 @@ class Parser:
 
     def _answer(self, process: subprocess.Popen[bytes], timeout_s: float) -> dict[str, Any]:
         assert process.stdout is not None
-        deadline = time.monotonic() + timeout_s
+        deadline, waits, begun_s = time.monotonic() + timeout_s, _WAITS, _cpu_s(process)
         parts: list[bytes] = []
         with selectors.DefaultSelector() as selector:
             selector.register(process.stdout, selectors.EVENT_READ)
             while not (parts and parts[-1].endswith(b"\n")):
                 left_s = deadline - time.monotonic()
                 if left_s <= 0 or not selector.select(left_s):
-                    raise TimeoutError
+                    waits -= 1
+                    if waits == 0 or _cpu_s(process) - begun_s > timeout_s / 2:
+                        raise TimeoutError
+                    deadline = time.monotonic() + timeout_s
+                    continue
                 part = os.read(process.stdout.fileno(), 1 << 20)
                 if not part:
                     raise BrokenPipeError
@@ -114,6 +121,15 @@ class Parser:
         code = self._process.wait() if self._process is not None else 0
         self.close()
         return f"crashed the parser ({signal.Signals(-code).name if code < 0 else f'exit code {code}'})"
+
+
+def _cpu_s(process: subprocess.Popen[bytes]) -> float:
+    """Processor time of the parser so far; nothing where it is gone."""
+    try:
+        times = psutil.Process(process.pid).cpu_times()
+    except psutil.Error:
+        return 0.0
+    return float(times.user + times.system)
 
 
 def _is_recording(file: SourceFile) -> bool:
