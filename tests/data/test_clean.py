@@ -75,6 +75,17 @@ def test_first_of_contradicting_labels_stays(write_documents: WriteDocuments) ->
     assert pq.read_table(out / "decisions-00000.parquet").to_pylist()[0]["after"] == rows[0]["id"]
 
 
+def test_a_copy_with_a_label_stays_and_not_one_without(write_documents: WriteDocuments) -> None:
+    texts = ("The box is broken", "The box is broken!", "The box is broken.", "the box is broken")
+    labels = ("", "damaged", "", "fault")
+    documents = write_documents(
+        [{"text": text, "label": label or None} for text, label in zip(texts, labels, strict=True)]
+    )
+    summary, rows, _ = run(documents)
+    assert [row["label"] for row in rows] == ["damaged"]
+    assert summary["dropped"] == {"exact_duplicate.same_text": 2, "exact_duplicate.other_label": 1}
+
+
 def test_near_copies_go_and_questions_that_differ_in_what_matters_stay(write_documents: WriteDocuments) -> None:
     kept = [
         ("I would like to know when my order of the electric kettle is going to arrive at my home", "delivery"),

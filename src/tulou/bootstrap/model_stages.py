@@ -379,12 +379,13 @@ def _compress(project: Project, name: str, model: ModelSettings, trained: str, r
 def register(project: Project, name: str) -> Stage:
     upstream = f"compress.{name}"
     tolerance = project.settings.compress.max_accuracy_loss
+    promotes = project.settings.registry.promote == "auto"
 
     def run(context: StageContext) -> Summary:
         from tulou.bootstrap.cards import attach_card
         from tulou.bootstrap.release import release
 
-        summary = release(project.registry, name, context.inputs[upstream], tolerance)
+        summary = release(project.registry, name, context.inputs[upstream], tolerance, promotes=promotes)
         attach_card(context.inputs[f"card.{name}"], project.registry.find(name, summary["version"]).folder.parent)
         return summary
 
@@ -394,7 +395,7 @@ def register(project: Project, name: str) -> Stage:
         publishes=True,
         run=run,
         inputs=(upstream, f"parity.{name}", f"card.{name}"),
-        settings={"max_accuracy_loss": tolerance},
+        settings={"max_accuracy_loss": tolerance, "promotes": promotes},
         code=("tulou.model.registry", "tulou.bootstrap.release"),
     )
 

@@ -1,11 +1,13 @@
 """From a compressed model to a registered version, and whether it serves.
 
-The first version of a model serves. A later one takes over if its score on held-out rows is not worse than the
-champion's by more than the accuracy a model may lose; otherwise it is kept, and a person may promote it.
+The first version of a model serves. A later one takes over if it is not worse than the champion, and than the best of
+those that served before and were judged by the same rows, by more than the accuracy a model may lose: so no chain of
+small losses becomes a large one. Otherwise, or where settings say so, it is kept, and a person may promote it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +18,17 @@ from tulou.model.registry import Candidate, ModelVersion, Registry
 _DATA_STEPS = ("collect", "clean", "split", "passages", "examples", "index")
 
 
-def release(registry: Registry, name: str, made: Path, tolerance: float) -> Summary:
-    """Register the output folder `made` of a compress stage, and promote it unless it is worse."""
+def release(registry: Registry, name: str, made: Path, tolerance: float, *, promotes: bool = True) -> Summary:
+    """Register the output folder `made` of a compress stage, and promote it unless it is worse or nothing is to be."""
     manifest = read_json(made / MANIFEST)
     summary = manifest["summary"]
     champion = registry.champion(name)
     version = registry.register(_candidate(name, made, manifest))
-    if champion is not None and not is_worse(version, champion, tolerance):
+    worse = champion is not None and is_worse(version, _to_beat(registry, champion, version), tolerance)
+    if champion is not None and promotes and not worse:
         registry.promote(name, version.version)
     return {
+        "is_worse": worse,
         "version": version.version,
         "serves": registry.find(name).version,
         "score": version.score,
@@ -33,11 +37,27 @@ def release(registry: Registry, name: str, made: Path, tolerance: float) -> Summ
     }
 
 
-def is_worse(version: ModelVersion, champion: ModelVersion, tolerance: float) -> bool:
-    """Whether `version` scores lower than `champion` by more than `tolerance`; what has no score is never worse."""
-    if version.score is None or champion.score is None:
-        return False
-    return version.score < champion.score - tolerance
+def is_worse(version: ModelVersion, others: Sequence[ModelVersion], tolerance: float) -> bool:
+    """Whether `version` falls short of one of `others` by more than `tolerance`; what is not measured is never worse.
+
+    By its score on the test rows or on those that it was validated by, whichever is worse, as candidates are compared.
+    """
+    return any(
+        mine is not None and theirs is not None and mine < theirs - tolerance
+        for other in others
+        for mine, theirs in zip(_measures(version), _measures(other), strict=True)
+    )
+
+
+def _measures(version: ModelVersion) -> tuple[float | None, float | None]:
+    return version.score, version.metrics.get("validation_accuracy")
+
+
+def _to_beat(registry: Registry, champion: ModelVersion, version: ModelVersion) -> list[ModelVersion]:
+    """The champion, and those that served before it and were judged by the rows that `version` was judged by."""
+    served = set(registry.served(version.name)) - {version.version, champion.version}
+    before = [each for each in registry.versions(version.name) if each.version in served]
+    return [champion, *(each for each in before if each.lineage.get("data") == version.lineage.get("data"))]
 
 
 def _candidate(name: str, made: Path, manifest: dict[str, Any]) -> Candidate:

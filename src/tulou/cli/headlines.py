@@ -30,6 +30,8 @@ def _clean(summary: Summary) -> str:
 
 def _split(summary: Summary) -> str:
     words = f"{summary['train']:,} to train, {summary['validation']:,} to validate, {summary['test']:,} to test"
+    if unlabelled := summary.get("unlabelled"):
+        words += f", {unlabelled:,} without a label left out"
     if removed := summary["exam_removed"]:
         words += f", {removed:,} like the exam left out"
     return words
@@ -39,7 +41,8 @@ def _learnt(summary: Summary) -> str:
     metric = summary.get("validation_metric", "")
     value = summary.get(f"validation_{metric}")
     words = "" if value is None else f"{value:.1%} right, " if metric == "accuracy" else f"{metric} {value:.2f}, "
-    return f"{words and f'held-out {words}'}{summary['tokens_s']:,} tokens/s"
+    resumed = f", went on at step {summary['resumed_at_step']:,}" if "resumed_at_step" in summary else ""
+    return f"{words and f'held-out {words}'}{summary['tokens_s']:,} tokens/s{resumed}"
 
 
 def _parity(summary: Summary) -> str:
@@ -65,7 +68,8 @@ def _compress(summary: Summary) -> str:
 def _register(summary: Summary) -> str:
     if summary["version"] == summary["serves"]:
         return f"version {summary['version']} serves"
-    return f"[yellow]version {summary['version']} scores worse; version {summary['serves']} goes on serving[/yellow]"
+    why = "scores worse" if summary.get("is_worse", True) else "waits to be promoted"
+    return f"[yellow]version {summary['version']} {why}; version {summary['serves']} goes on serving[/yellow]"
 
 
 def _exam(summary: Summary) -> str:

@@ -109,5 +109,5 @@ class Terminal:
         mark = "[dim]=[/dim]" if result.is_cached else "[green]✓[/green]"
         took = "[dim]unchanged[/dim]" if result.is_cached else f"{result.seconds:.1f} s"
         self.console.print(
-            f"{mark} [dim]{index:>2}/{total}[/dim] {result.title:<34} {took:<12} {headline(result)}", soft_wrap=True
+            f"{mark} [dim]{index:>2}/{total}[/dim] {result.title:<40} {took:<12} {headline(result)}", soft_wrap=True
         )

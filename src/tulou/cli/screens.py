@@ -70,12 +70,16 @@ def _show_models(results: Mapping[str, StageResult]) -> None:
             )
     if rows.row_count:
         stdout.print(rows)
+    for name, result in results.items():
+        if name.startswith("compress.") and len(result.summary.get("table", ())) > 1:
+            stdout.print(f"  {plain(name.partition('.')[2])}: {plain(result.summary['reason'])}", style="dim")
 
 
 def accuracy_of(row: Mapping[str, Any]) -> str:
     """A classifier's accuracy, or a language model's perplexity and next-token accuracy."""
     if "accuracy" in row:
-        return f"{row['accuracy']:.1%}"
+        validation = row.get("validation_accuracy")
+        return f"{row['accuracy']:.1%}" + (f", validation {validation:.1%}" if validation is not None else "")
     return f"{row['token_accuracy']:.1%} of tokens, perplexity {row['perplexity']:.1f}"
 
 

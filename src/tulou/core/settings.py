@@ -290,6 +290,7 @@ class RegistrySettings(Section):
     """[model.registry]"""
 
     url: str = "sqlite:///.tulou/mlflow.db"  # or an MLflow server: http://HOST:PORT
+    promote: Literal["auto", "never"] = "auto"  # whether a new version that is not worse serves by itself
 
     @field_validator("url")
     @classmethod

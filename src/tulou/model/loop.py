@@ -30,7 +30,8 @@ from tulou.model.training import WARM_UP, Optimizers, autocast, pick_device, war
 
 Point = dict[str, float]
 """One point of the curves: step, progress (share of all steps), loss (mean since the point before), lr, tokens_s,
-rows_s, memory_bytes, seconds; and, where the model was validated, `validation` with what else was measured then."""
+rows_s, memory_bytes, seconds; and, where the model was validated, `validation` with what else was measured, `kept`
+where these are the best weights so far."""
 
 Report = Callable[[Mapping[str, float]], None]
 """Told each point as it is made."""
@@ -85,6 +86,7 @@ class Course:
     best_score: float | None = None  # the highest of all
     stale: int = 0  # validations since the best one
     stopped_early: bool = False
+    resumed_at: int = 0  # the step at which a run that was killed went on last; 0: it never was
     loss_sum: float = 0.0  # since the last point
     rows: int = 0
     loss_weight: float = 0.0
@@ -107,6 +109,7 @@ class Outcome:
             "steps": course.step,
             "best_step": course.best_step,
             "stopped_early": course.stopped_early,
+            **({"resumed_at_step": course.resumed_at} if course.resumed_at else {}),
             "train_seconds": round(course.seconds, 1),
             "tokens_seen": course.tokens,
             "tokens_s": round(course.tokens / max(course.seconds, 1e-9)),
@@ -169,7 +172,7 @@ class _Run:
         self.best = scratch / "best.safetensors"
         self.checkpoint = Checkpoint(scratch, writes=team.is_first)
         self.course = Course(**(self.checkpoint.load(learner, self.optimizers) or {}))
-        self.saved_step = self.course.step
+        self.saved_step = self.course.resumed_at = self.course.step
         self._saved_at = time.monotonic()
         self._started = self._saved_at - self.course.seconds
         self._point_at, self._point_tokens = self.course.seconds, self.course.tokens
@@ -178,6 +181,8 @@ class _Run:
     def all_steps(self, bar: Bar) -> None:
         course, plan = self.course, self.plan
         bar.advance(course.tokens)
+        if course.resumed_at:
+            bar.note(f"goes on at step {course.resumed_at}")
         point_every = max(1, plan.steps // POINTS)
         if self.validate and plan.validates_first and course.best_step is None:
             self._point(plan.warm_up, self._validated())
@@ -268,10 +273,12 @@ class _Run:
         else:
             course.stale += 1
             course.stopped_early = 0 < self.plan.patience <= course.stale
+        told = {"validation": round(found.value, 6), **found.facts}
         if best is None or found.score > best - found.margin:
             course.best_step = course.step
             self._keep()
-        return {"validation": round(found.value, 6), **found.facts}
+            told["kept"] = 1.0
+        return told
 
     def _point(self, speed: float, measured: Mapping[str, float]) -> Point:
         course = self.course
@@ -294,12 +301,10 @@ class _Run:
         return point
 
     def _said(self, point: Point) -> str:
-        left = (self.plan.steps - self.course.step) * point["seconds"] / max(1, self.course.step)
         words = f"step {self.course.step}/{self.plan.steps}, loss {point.get('loss', math.nan):.2f}"
         if "validation" in point:
             words += f", validation {point['validation']:.3f}"
-        words += f", {point.get('tokens_s', 0):,.0f} tokens/s, {point['memory_bytes'] / 2**30:.1f} GiB"
-        return f"{words}, {int(left) // 60}:{int(left) % 60:02d} left"
+        return f"{words}, {point['memory_bytes'] / 1e9:.1f} GB"  # the bar itself tells pace and time left
 
     def _is_due(self, is_last: bool) -> bool:
         if is_last or self.course.stopped_early:

@@ -163,7 +163,7 @@ class Registry:
     def promote(self, name: str, version: int) -> None:
         """Let `version` serve; a running service follows. Raises `ModelError` if there is no such version."""
         promoted = self.find(name, version)
-        served = self._served(name)
+        served = self.served(name)
         if not served or served[-1] != version:
             self._note_served(name, [*served, version])
         self.client.set_registered_model_alias(self.full_name(name), CHAMPION, str(version))
@@ -179,7 +179,7 @@ class Registry:
     def rollback(self, name: str) -> None:
         """Make the version that served before the champion champion again. Raises `ModelError` if there is none."""
         champion = self.find(name)
-        served = self._served(name)
+        served = self.served(name)
         while served and served[-1] == champion.version:
             served.pop()
         if not served:
@@ -187,6 +187,14 @@ class Registry:
         self._note_served(name, served)
         self.client.set_registered_model_alias(self.full_name(name), CHAMPION, str(served[-1]))
         self.try_out(name, None)
+
+    def served(self, name: str) -> list[int]:
+        """Numbers of the versions that served, the champion last. Before there was the tag, every version served."""
+        tags = self.client.get_registered_model(self.full_name(name)).tags
+        if _SERVED in tags:
+            return [int(number) for number in tags[_SERVED].split(",") if number]
+        champion = self._aliased(name, CHAMPION) or 0
+        return [each.version for each in self.versions(name) if each.version <= champion]
 
     def canary(self, name: str) -> Canary | None:
         """The version that is tried out beside the champion, if any."""
@@ -200,14 +208,6 @@ class Registry:
         if canary is not None or self.canary(name) is not None:
             value = json.dumps(asdict(canary)) if canary else ""
             self.client.set_registered_model_tag(self.full_name(name), _CANARY, value)
-
-    def _served(self, name: str) -> list[int]:
-        """Numbers of the versions that served, the champion last. Before there was the tag, every version served."""
-        tags = self.client.get_registered_model(self.full_name(name)).tags
-        if _SERVED in tags:
-            return [int(number) for number in tags[_SERVED].split(",") if number]
-        champion = self._aliased(name, CHAMPION) or 0
-        return [each.version for each in self.versions(name) if each.version <= champion]
 
     def _note_served(self, name: str, numbers: Sequence[int]) -> None:
         kept = numbers[-_SERVED_KEPT:]  # a tag holds a few thousand characters

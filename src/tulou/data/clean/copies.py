@@ -73,7 +73,7 @@ def find_copies(shards: Sequence[Path], settings: CopySettings) -> dict[str, int
     marks = _read_marks(shards)
     texts = _Column(shards, "text")
     count = int(marks.starts[-1])
-    first = _first_of_equals(marks.digests) if settings.finds_exact else np.arange(count)
+    first = _first_of_equals(marks.digests, marks.labels) if settings.finds_exact else np.arange(count)
     is_first = first == np.arange(count)
     best = np.arange(count)
     pairs = 0
@@ -99,9 +99,10 @@ def _read_marks(shards: Sequence[Path]) -> _Marks:
     return _Marks(starts=starts, labels=np.concatenate([np.empty(0, dtype=np.int32), *codes]), **joined)
 
 
-def _first_of_equals(digests: NDArray[np.uint64]) -> Rows:
-    """For each document the first with the same digest."""
-    order = np.lexsort((digests[:, 1], digests[:, 0]))  # stable: equals stay in order
+def _first_of_equals(digests: NDArray[np.uint64], labels: NDArray[np.int32]) -> Rows:
+    """For each document the first with the same digest; of those that somebody labelled, where there are some."""
+    keys = (digests[:, 1], digests[:, 0])
+    order = np.lexsort(keys if (labels < 0).all() else (labels < 0, *keys))  # stable: equals stay in order
     ranked = digests[order]
     is_new = np.ones(len(order), dtype=bool)
     is_new[1:] = (ranked[1:] != ranked[:-1]).any(axis=1)

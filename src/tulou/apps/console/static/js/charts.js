@@ -45,6 +45,7 @@ export function lineChart(points, lines, shown) {
     "svg",
     { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", role: "img", "aria-label": lines.map((line) => line.name).join(", ") },
     levels.map((value) => s("line.grid-line", { x1: 0, x2: WIDTH, y1: y(value), y2: y(value), "vector-effect": "non-scaling-stroke" })),
+    points.filter((point) => point.kept).slice(-1).map((point) => s("line.kept", { x1: x(point), x2: x(point), y1: 0, y2: HEIGHT, "vector-effect": "non-scaling-stroke" })),
     lines.map((line) => strokes(points.filter((point) => point[line.key] !== undefined), line, x, y)),
     points.map((point, i) => {
       const left = i ? (x(points[i - 1]) + x(point)) / 2 : 0;

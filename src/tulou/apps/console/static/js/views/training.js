@@ -11,8 +11,11 @@ const METRIC = /^validation_/;
 export const trainingView = {
   needs: ["trainings"],
   isLive: true,
-  render: (trainings) => h("div.grid", trainings.length ? trainings.map(trainingPanel) : panel("", t("training.title"), null, empty("training.none"))),
+  render: (trainings) => h("div.grid", trainings.length ? trainings.toSorted(byInterest).map(trainingPanel) : panel("", t("training.title"), null, empty("training.none"))),
 };
+
+/** What runs comes first, then the newest. */
+const byInterest = (one, other) => (other.state === "running") - (one.state === "running") || other.started_at - one.started_at;
 
 function trainingPanel(training) {
   const { points } = training;
@@ -33,6 +36,7 @@ function facts({ state, points }) {
   return [
     t("training.step", { n: number(last.step) }) + (isRunning ? ` · ${percent(last.progress, 0)}` : ""),
     last.seconds ? seconds(last.seconds) : null,
+    kept(points) ? t("training.kept", { n: number(kept(points).step) }) : null,
     left === null ? null : t("training.left", { s: seconds(left) }),
   ].filter(Boolean);
 }
@@ -43,10 +47,10 @@ function curves(points) {
   const others = measured.length ? measured.filter((key) => key !== "validation_loss") : ["validation"];
   return [
     curve(points, t("training.loss"), plain, [
-      { key: "loss", tone: "earth", name: t("training.train") },
-      { key: "validation_loss", tone: "moss", name: t("training.validation") },
+      { key: "loss", tone: "moss", name: t("training.train") },
+      { key: "validation_loss", tone: "earth", name: t("training.validation") },
     ]),
-    others.map((key) => curve(points, has(`training.${key}`) ? t(`training.${key}`) : key.replace(METRIC, "").replaceAll("_", " "), plain, [{ key, tone: "moss", name: t("training.validation") }])),
+    others.map((key) => curve(points, has(`training.${key}`) ? t(`training.${key}`) : key.replace(METRIC, "").replaceAll("_", " "), plain, [{ key, tone: "earth", name: t("training.validation") }])),
     curve(points, t("training.tokens"), compact, [{ key: "tokens_s", tone: "slate", name: t("training.tokens") }]),
     curve(points, t("training.memory"), bytes, [{ key: "memory_bytes", tone: "ochre", name: t("training.memory") }]),
   ];
@@ -55,9 +59,19 @@ function curves(points) {
 function curve(points, title, shown, lines) {
   const drawn = lines.filter(({ key }) => points.some((point) => point[key] !== undefined));
   if (!drawn.length) return null;
-  const latest = ({ key }) => shown(points.findLast((point) => point[key] !== undefined)[key]);
+  const latest = ({ key }) => shown(told(points, key));
   const names = drawn.map((line) => h("span", h(`i.${line.tone}`), `${drawn.length > 1 ? `${line.name} ` : ""}${latest(line)}`));
   return h("div.curve", h("div.line", h("strong.small", title), h("div.legend", names)), lineChart(points, drawn, shown));
+}
+
+/** The point whose weights are the model's; what was validated later is not what serves. */
+const kept = (points) => points.findLast((point) => point.kept);
+
+/** Of what was validated the kept point's, of all else the latest; of paces the middle one. */
+function told(points, key) {
+  const values = points.map((point) => point[key]).filter((value) => value !== undefined);
+  if (key === "tokens_s") return values.toSorted((one, other) => one - other)[values.length >> 1];
+  return kept(points)?.[key] !== undefined && key.startsWith("validation") ? kept(points)[key] : values.at(-1);
 }
 
 const plain = (value) => (value && value < 10 ? value.toPrecision(3) : number(value));
