@@ -205,6 +205,15 @@ def show_records(listing: Mapping[str, Any]) -> None:
 
 
 def show_status(status: Mapping[str, Any]) -> None:
+    if at_work := status["run_at_work"]:
+        whole, here = (
+            human_seconds(max(0.0, time.time() - at_work[key])) for key in ("started_at", "stage_started_at")
+        )
+        stdout.print(
+            f"[bold]run[/bold]       at work for {whole} (process {at_work['pid']}): {plain(at_work['title'])}, stage "
+            f"{at_work['index']} of {at_work['total']}, for {here}",
+            soft_wrap=True,
+        )
     run = status["last_run"]
     if run:
         ago = human_seconds(max(0.0, time.time() - run["finished_at"]))
