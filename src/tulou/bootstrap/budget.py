@@ -20,6 +20,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from tulou.bootstrap.earlier import Earlier, scaled
+from tulou.bootstrap.model_stages import TRAINING
 from tulou.bootstrap.project import Project
 from tulou.core.compression import without_shaping
 from tulou.core.errors import TulouError
@@ -46,7 +47,6 @@ PLAN = "plan.json"
 LOOK_EVERY_S = 0.1
 TOLD_BYTES = PROCESS_BYTES * 3 // 2  # below that a prediction is mostly of the process itself
 MEASURED = ("name", "fingerprint", "seconds", "peak_rss_bytes", "before_rss_bytes")
-TRAINING = ("train", "pretrain", "finetune")
 
 
 def make_plan(project: Project, pipeline: Pipeline, until: str | None, progress: Progress) -> dict[str, Any]:

@@ -15,6 +15,8 @@ from tulou.core.compression import without_shaping
 from tulou.core.settings import ModelSettings
 from tulou.core.stage import MANIFEST, Stage, StageContext, Summary
 
+TRAINING = ("train", "pretrain", "finetune")  # steps that begin with a base, or with the model they go on from
+
 # What every training is made of: its code is part of each training stage's fingerprint.
 _LOOP = (
     *(

@@ -22,12 +22,13 @@ def plan(
     """Predict time, memory, disk and money of each stage still to run, from a short trial; exit code 1 if it cannot
     fit."""
     from tulou.bootstrap.budget import make_plan
-    from tulou.bootstrap.pipeline import build_pipeline, require_inputs
+    from tulou.bootstrap.pipeline import build_pipeline, require_bases, require_inputs
     from tulou.bootstrap.project import Project
 
     opened = Project.open(project)
     require_inputs(opened)
     pipeline = build_pipeline(opened)
+    require_bases(opened, pipeline, until)
     if as_json:
         made = make_plan(opened, pipeline, until, Silent())
         emit(made)
