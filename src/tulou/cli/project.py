@@ -198,7 +198,9 @@ def iterate(project: ProjectOption = HERE, as_json: JsonOption = False) -> None:
 
 @app.command()
 def trace(
-    answer: Annotated[str, typer.Argument(help="Id of an answer, as /chat, `tulou ask` and the console show it.")],
+    answer: Annotated[
+        str, typer.Argument(help="Id of an answer, or how it begins, as /chat, `tulou ask` and the console show it.")
+    ],
     project: ProjectOption = HERE,
     as_json: JsonOption = False,
 ) -> None:
