@@ -83,6 +83,16 @@ def accuracy_of(row: Mapping[str, Any]) -> str:
     return f"{row['token_accuracy']:.1%} of tokens, perplexity {row['perplexity']:.1f}"
 
 
+def figure(metric: str, value: float) -> str:
+    """A metric of the registry, where every number is a float: sizes with their unit, counts without a fraction."""
+    if metric == "size_bytes":
+        return ("-" if value < 0 else "") + human_bytes(abs(value))
+    if metric == "latency_ms_p50":
+        return f"{value:.2f} ms"
+    is_count = value == int(value) and value != 1
+    return f"{value:,.0f}" if is_count else f"{value:.4f}"
+
+
 def _show_score(score: Mapping[str, Any]) -> None:
     stdout.print("\n[bold]Exam[/bold]")
     asked = score["questions"]
@@ -109,7 +119,7 @@ def show_exam(score: Mapping[str, Any], models: Mapping[str, Mapping[str, Any]])
         stdout.print(rows)
     rows = table("model", "held-out scores", title="\nModels")
     for name, metrics in models.items():
-        shown = ", ".join(f"{key} {value:.3f}" for key, value in metrics.items() if isinstance(value, float))
+        shown = ", ".join(f"{key} {figure(key, value)}" for key, value in metrics.items() if isinstance(value, float))
         rows.add_row(name, shown or "-")
     stdout.print(rows)
 
