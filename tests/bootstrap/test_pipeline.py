@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from tulou.bootstrap import assistant
-from tulou.bootstrap.pipeline import build_pipeline
+from tulou.bootstrap.pipeline import build_pipeline, require_bases
 from tulou.bootstrap.project import Project
+from tulou.core.errors import ModelError
 from tulou.core.progress import Silent
 from tulou.core.stage import Stage, StageContext, code_digest
 
@@ -156,3 +157,17 @@ base = "bases/reranker"
     assert list(stages).index("compress.finder") < list(stages).index("index")
     assert stages["card.judge"].inputs == ("index", "compress.finder", "compress.judge", "parity.judge")
     assert "register.judge" in stages["exam"].inputs
+
+
+def test_a_base_without_a_tokenizer_is_refused_before_the_first_stage_and_only_where_it_is_wanted(
+    tmp_path: Path,
+) -> None:
+    for name in ("config.json", "model.safetensors"):
+        (tmp_path / "mine").mkdir(exist_ok=True)
+        (tmp_path / "mine" / name).touch()
+    (tmp_path / "tulou.toml").write_text(SETTINGS.replace('task = "classify"', 'task = "classify"\nbase = "mine"'))
+    project = Project.open(tmp_path)
+    pipeline = build_pipeline(project)
+    require_bases(project, pipeline, "split.intents")
+    with pytest.raises(ModelError, match=r"mine has no tokenizer\.json"):
+        require_bases(project, pipeline)

@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from tulou.cli.app import ORDER
 from tulou.cli.output import human_bytes, human_seconds
 from tulou.cli.service import fields_of
 
@@ -196,3 +197,14 @@ def test_tokens_are_turned_back_with_the_key_of_their_project(tmp_path: Path) ->
     assert "13812345678" not in text
     shown = tulou("reveal", text, "--project", str(tmp_path), "--json")
     assert json.loads(shown.stdout) == {"text": "Call me on 13812345678, please."}
+
+
+def test_what_a_newcomer_wants_is_listed_first() -> None:
+    import typer
+
+    from tulou.cli import app
+
+    command = typer.main.get_command(app)
+    listed = command.list_commands(None)  # type: ignore[attr-defined]
+    assert listed[:6] == ["init", "up", "run", "serve", "ask", "write"]
+    assert sorted(listed) == sorted(ORDER), "a new verb gets its place in cli/app.py"

@@ -78,7 +78,7 @@ def refusal(project: Path, *words: str) -> str:
 
 def test_compare_shows_what_differs(project: Path) -> None:
     found = tulou(project, "compare", "intents@1", "intents@champion")
-    assert set(found) == {"a", "b", "metrics", "settings", "data", "code"}
+    assert set(found) == {"a", "b", "verdict", "metrics", "settings", "data", "code"}
     assert (found["a"]["version"], found["b"]["version"], found["b"]["is_champion"]) == (1, 2, True)
     assert {each["name"] for each in found["metrics"]} >= {"size_bytes", "latency_ms_p50", "accuracy", "macro_f1"}
     assert found["settings"] == [{"key": "compress.methods", "a": ["int8"], "b": ["prune@0.5+int8"]}]
@@ -88,6 +88,10 @@ def test_compare_shows_what_differs(project: Path) -> None:
     assert shown.exit_code == 0
     assert "compress.methods" in shown.output
     assert "the same code" in shown.output
+    assert "\nrows" not in shown.output, "what did not change is no row of the table"
+    assert found["verdict"].startswith("intents 2, beside intents 1: ")
+    assert found["verdict"].endswith("; the rows that they were judged on are not the same")
+    assert found["verdict"] in " ".join(shown.output.split())
 
 
 def test_what_is_not_there_is_said(project: Path) -> None:

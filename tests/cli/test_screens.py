@@ -55,3 +55,20 @@ def test_a_story_shows_brackets_and_hides_control_characters(monkeypatch) -> Non
     for expected in ("data/[old].csv", "Is [bold]this[/bold] [/]", "+ [/red]", "([lines])", "dropped by quality"):
         assert expected in shown
     assert "\x1b" not in shown
+
+
+def test_an_exam_shows_counts_as_counts_and_paths_whole(monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    console = Console(width=80, record=True, force_terminal=False)
+    monkeypatch.setattr(screens, "stdout", console)
+    path = "data/knowledge/shipping-and-delivery/how-long-does-it-take-to-deliver-{}.md"
+    miss = {"question": "多久能送到呢", "kind": "quoted", "on_topic": True, "in_top_3": False, "cited_right": False}
+    kinds = {"generated": 0, "quoted": 1, "declined": 0}
+    counts = {"questions": 1, "in_top_3": 0, "cited_right": 0, "off_topic": 0, "off_topic_declined": 0}
+    rows = [{**miss, "expected": [path.format("abroad")], "cited": [path.format("inland")]}]
+    metrics = {"size_bytes": 91505715.0, "rows": 275.0, "accuracy": 1.0, "latency_ms_p50": 5.698}
+    screens.show_exam({**counts, "kinds": kinds, "rows": rows}, {"intents": metrics})
+    shown = console.export_text()
+    assert "size_bytes 91.5 MB, rows 275, accuracy 1.0000" in shown
+    assert "…" not in shown
+    assert "abroad" in "".join(shown.split())
+    assert "inland" in "".join(shown.split())

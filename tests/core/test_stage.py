@@ -10,7 +10,7 @@ import pytest
 from tulou.core import stage as stage_module
 from tulou.core.errors import BusyError, DiskFullError, TulouError
 from tulou.core.progress import Silent
-from tulou.core.stage import Pipeline, Stage, StageContext, StageResult, exclusive_run, write_json
+from tulou.core.stage import RUNNING, Pipeline, Stage, StageContext, StageResult, exclusive_run, read_json, write_json
 
 
 class Recorder:
@@ -265,3 +265,25 @@ def test_a_package_is_its_sources_and_word_lists_by_where_they_lie(
     (tmp_path / "shelf" / "left" / "same.py").rename(tmp_path / "shelf" / "right" / "same.py")
     seen.append(digest())
     assert len(set(seen)) == 3
+
+
+def test_a_run_tells_what_it_is_at_while_it_is_at_work(tmp_path: Path) -> None:
+    told = []
+
+    def look(context: StageContext) -> dict[str, object]:
+        told.append(read_json(tmp_path / RUNNING))
+        return {}
+
+    run(tmp_path, [Stage("first", look, title="Look"), Stage("second", look)])
+    assert [(each["stage"], each["index"], each["total"]) for each in told] == [("first", 1, 2), ("second", 2, 2)]
+    assert told[0]["pid"] == os.getpid()
+    assert told[0]["title"] == "Look"
+    assert told[1]["started_at"] == told[0]["started_at"] <= told[0]["stage_started_at"]
+    assert not (tmp_path / RUNNING).exists()
+
+    def fail(context: StageContext) -> dict[str, object]:
+        raise ValueError("broken")
+
+    with pytest.raises(ValueError, match="broken"):
+        run(tmp_path, [Stage("third", fail)])
+    assert not (tmp_path / RUNNING).exists()

@@ -204,6 +204,14 @@ def test_source_without_any_file_says_what_it_looked_for(tmp_path: Path) -> None
         gather(tmp_path, "data/*.csv")
 
 
+@pytest.mark.parametrize("url", ["data", "data/"])
+def test_a_folder_as_url_says_how_to_take_its_files(tmp_path: Path, url: str) -> None:
+    put(tmp_path, {"a.txt": "Shipping takes three days."})
+    with pytest.raises(DataError, match=rf"'{url}' is a folder; url = 'data/\*\*/\*' takes the files in it"):
+        gather(tmp_path, url)
+    assert gather(tmp_path, "data/**/*")[0]["documents"] == 1
+
+
 def test_source_of_unusable_files_only_says_why(tmp_path: Path) -> None:
     put(tmp_path, {"a.md": b""})
     with pytest.raises(DataError, match=r"nothing could be read .*a\.md: is empty"):

@@ -118,3 +118,16 @@ def test_an_answer_is_traced_to_its_passages_even_when_the_index_moved_on(state:
     assert traced["model"] == {"name": "assistant", "version": "1"}
     assert traced["feedback"]["rating"] == 1
     assert traced["no_longer_in_the_index"] == ["p1"]
+
+
+def test_the_beginning_of_an_id_is_enough_where_it_is_one_answers(state: Engine, tmp_path: Path) -> None:
+    for turn_id in ("up", "up2", "corrected"):
+        rate(state, turn_id, 1)
+    assert trace_answer("corr", state, {}, tmp_path)["answer"]["id"] == "corrected"
+    assert trace_answer("up", state, {}, tmp_path)["answer"]["id"] == "up", "though up2 begins so too"
+    with pytest.raises(DataError, match="several answers begin with 'u': up, up2"):
+        trace_answer("u", state, {}, tmp_path)
+    with pytest.raises(DataError, match="no answer '%'"):
+        trace_answer("%", state, {}, tmp_path)
+    with pytest.raises(DataError, match="no answer ''"):
+        trace_answer("", state, {}, tmp_path)

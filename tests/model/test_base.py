@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tulou.core.errors import ModelError
-from tulou.model.base import resolve_base
+from tulou.model.base import check_base, resolve_base
 
 
 def test_minilm_comes_from_its_package() -> None:
@@ -32,3 +32,31 @@ def test_a_hub_id_offline_says_what_to_do(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(ModelError, match="not in the Hugging Face cache and the hub cannot be reached"):
         resolve_base("tulou-tests/no-such-model", tmp_path)
+
+
+def test_a_base_is_checked_without_a_download(
+    bert_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import httpx
+    import huggingface_hub as hub
+
+    asked: list[str] = []
+
+    def answer(self: object, base: str, timeout: float) -> None:
+        asked.append(base)
+        if base == "some/where":
+            raise httpx.ConnectTimeout("no way there")
+
+    monkeypatch.setattr(hub.HfApi, "model_info", answer)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    for base in ("minilm", "scratch", str(bert_folder), "some/model"):
+        check_base(base, tmp_path)
+    with pytest.raises(ModelError, match="'some/where' is not in the Hugging Face cache and the hub cannot be reached"):
+        check_base("some/where", tmp_path)
+    monkeypatch.setattr(hub, "try_to_load_from_cache", lambda base, file: f"{base}/{file}")
+    check_base("in/cache", tmp_path)
+    assert asked == ["some/model", "some/where"]
+    monkeypatch.undo()
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(ModelError, match="not in the Hugging Face cache"):
+        check_base("tulou-tests/no-such-model", tmp_path)

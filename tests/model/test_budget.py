@@ -10,6 +10,7 @@ from tulou.model.budget import (
     TRAINING_BYTES,
     Prices,
     Room,
+    Search,
     Trial,
     count_parameters,
     fits,
@@ -85,3 +86,21 @@ def test_parameters_are_counted_from_headers_alone(bert_folder: Path) -> None:
     counted = count_parameters(bert_folder)
     assert counted == BertModel.from_pretrained(bert_folder).num_parameters()
     assert count_parameters(bert_folder.parent / "nothing") == 0
+
+
+def test_a_search_costs_by_its_candidates_and_by_what_is_trained_again() -> None:
+    def of(*methods: str) -> Search:
+        return Search.of({"methods": methods, "recovery_epochs": 2}, "classify")
+
+    done, todo = of("int8"), of("int8", "bf16", "int4", "trim+prune@0.5+int8")
+    assert (done, todo) == (Search(2), Search(4, shapes=1, epochs=2)), "int4 is not for classifiers"
+    assert todo.scaled(60, done, epoch_s=100) == pytest.approx(4 * 30 + 2 * 100)
+    assert todo.scaled(500, todo, epoch_s=100) == pytest.approx(500)
+    assert done.scaled(320, todo, epoch_s=100) == pytest.approx(60)
+    assert 0 < done.scaled(100, todo, epoch_s=100) < 100, "though an epoch was dearer than the whole search"
+
+
+def test_a_trial_says_why_it_tells_little() -> None:
+    assert Trial(False, 20, 0, 1000, 10, steps=3).caution == "few steps seen"
+    assert Trial(True, 20, steps=3).caution is None
+    assert predict(Trial(True, 20, waiting_share=0.5), FREE, PRICES).caution == "machine was busy"

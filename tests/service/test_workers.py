@@ -185,7 +185,7 @@ def test_a_port_is_shared_with_nobody_else() -> None:
     sockets = shared_port(ServiceSettings(listen="127.0.0.1:0"), 2)
     host, port = sockets[0].getsockname()
     assert sockets[1].getsockname() == (host, port)
-    with pytest.raises(ServiceError, match=f"port {port} on 127.0.0.1 is in use by another program"):
+    with pytest.raises(ServiceError, match=f"port {port} on 127.0.0.1 is in use by another program.* with --listen or"):
         shared_port(ServiceSettings(listen=f"127.0.0.1:{port}"), 2)
     for each in sockets:
         each.close()

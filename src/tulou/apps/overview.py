@@ -37,7 +37,8 @@ class StageRun:
     peak_rss_bytes: int = 0
     finished_at: float | None = None  # epoch seconds
     is_cached: bool = False
-    summary: dict[str, Any] = field(default_factory=dict)  # what the stage returned, scalars and small tables
+    # what the stage returned, scalars and small tables; of a running one pid, started_at (of the run), index and total
+    summary: dict[str, Any] = field(default_factory=dict)
     error: str = ""
 
 

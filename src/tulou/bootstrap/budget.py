@@ -19,7 +19,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from tulou.bootstrap.earlier import Earlier, scaled
+from tulou.bootstrap.model_stages import TRAINING
 from tulou.bootstrap.project import Project
+from tulou.core.compression import without_shaping
 from tulou.core.errors import TulouError
 from tulou.core.progress import Progress
 from tulou.core.settings import ModelSettings
@@ -30,6 +33,7 @@ from tulou.model.budget import (
     Prediction,
     Prices,
     Room,
+    Search,
     Trial,
     count_parameters,
     fits,
@@ -43,24 +47,25 @@ PLAN = "plan.json"
 LOOK_EVERY_S = 0.1
 TOLD_BYTES = PROCESS_BYTES * 3 // 2  # below that a prediction is mostly of the process itself
 MEASURED = ("name", "fingerprint", "seconds", "peak_rss_bytes", "before_rss_bytes")
-TRAINING = ("train", "pretrain", "finetune")
 
 
 def make_plan(project: Project, pipeline: Pipeline, until: str | None, progress: Progress) -> dict[str, Any]:
     """Predict every stage still to run, write the plan down and return it."""
     todo = pipeline.todo(until)
     outputs = {each.stage.name: each.result.path for each in todo if each.result}
-    before = pipeline.latest()
+    done = {each.stage.name: each.result for each in todo if each.result}
+    earlier = Earlier({each.stage.name: each for each in todo}, {**pipeline.latest(), **done})
     missing = [each for each in todo if each.result is None]
-    stages = {}
+    made: dict[str, Prediction] = {}
     folder = TemporaryDirectory(dir=project.home, prefix="plan-")
     with folder as home, progress.bar("Plan", total=len(missing), unit="stages") as bar:
         for each in missing:
             bar.note(each.stage.name)
-            made = _predict(project, each, outputs, before.get(each.stage.name), Path(home) / each.stage.name)
-            stages[each.stage.name] = {"fingerprint": each.fingerprint, **made.to_json()}
+            made[each.stage.name] = _predict(project, each, outputs, earlier, made, Path(home) / each.stage.name)
             bar.advance()
     room = find_room(project)
+    stages = {each.stage.name: {"fingerprint": each.fingerprint, **made[each.stage.name].to_json()} for each in missing}
+    unknown = [name for name, stage in stages.items() if stage["seconds"] is None]
     known = [stage["seconds"] for stage in stages.values() if stage["seconds"] is not None]
     costs = [stage["money"] for stage in stages.values() if stage["money"] is not None]
     peaks = [stage["peak_bytes"] for stage in stages.values() if stage["peak_bytes"] is not None]
@@ -74,7 +79,8 @@ def make_plan(project: Project, pipeline: Pipeline, until: str | None, progress:
             "seconds": sum(known),
             "money": sum(costs) if costs else None,
             "peak_bytes": max(peaks, default=None),
-            "unknown_stages": sum(stage["seconds"] is None for stage in stages.values()),
+            "unknown_stages": len(unknown),
+            "unknown_trainings": [name for name in unknown if name.partition(".")[0] in (*TRAINING, "prefer")],
         },
         "fits": not any(stage["refusal"] for stage in stages.values()),
     }
@@ -127,7 +133,12 @@ def find_room(project: Project) -> Room:
 
 
 def _predict(
-    project: Project, planned: Planned, outputs: dict[str, Path], earlier: StageResult | None, home: Path
+    project: Project,
+    planned: Planned,
+    outputs: dict[str, Path],
+    earlier: Earlier,
+    made: Mapping[str, Prediction],
+    home: Path,
 ) -> Prediction:
     """From a trial where there can be one; `outputs` gains what a trial finished."""
     stage, room, prices = planned.stage, find_room(project), _prices(project)
@@ -136,9 +147,10 @@ def _predict(
         return refused
     missing = [name for name in stage.inputs if name not in outputs]
     if missing or stage.publishes:
-        if earlier is not None:
-            spent = money(earlier.seconds, room.cores, False, prices)
-            return Prediction(earlier.seconds, earlier.peak_rss_bytes, None, None, spent, "earlier run")
+        if done := earlier.results.get(stage.name):
+            spent, caution = money(done.seconds, room.cores, False, prices), earlier.difference(stage.name)
+            told = Prediction(done.seconds, done.peak_rss_bytes, None, None, spent, "earlier run", caution=caution)
+            return _search_scaled(project, planned, told, earlier, made)
         why = f"known after {missing[0]}" if missing else "publishes: not tried"
         return Prediction(None, None, None, None, None, why)
     tried = _try(project, stage.name, {name: outputs[name] for name in stage.inputs}, home, room)
@@ -149,7 +161,32 @@ def _predict(
         return Prediction(None, tried, None, None, None, "trial", refusal, would)
     if tried.is_finished:
         outputs[stage.name] = home / "out"
-    return predict(tried, room, prices, training.model_dump() if training else None)
+    told = predict(tried, room, prices, training.model_dump() if training else None)
+    return _search_scaled(project, planned, told, earlier, made)
+
+
+def _search_scaled(
+    project: Project, planned: Planned, told: Prediction, earlier: Earlier, made: Mapping[str, Prediction]
+) -> Prediction:
+    """A compression stage as a search of other candidates told it: the last one, or the trial, which shapes none."""
+    step, _, name = planned.stage.name.partition(".")
+    model = project.settings.models.get(name)
+    if step != "compress" or model is None or model.task not in ("classify", "chat"):
+        return told
+    settings = planned.stage.settings
+    tried = Search.of({**settings, "methods": without_shaping(settings["methods"])}, model.task)
+    done = tried if told.basis == "trial" else earlier.search(planned.stage.name, model)
+    return scaled(told, done, Search.of(settings, model.task), _epoch_s(f"train.{name}", model, earlier, made))
+
+
+def _epoch_s(training: str, model: ModelSettings, earlier: Earlier, made: Mapping[str, Prediction]) -> float | None:
+    """Seconds of an epoch of the uncut classifier, as predicted for the next run or as the last one took."""
+    from tulou.model.finetune.classify import EPOCHS
+
+    if (predicted := made.get(training)) and predicted.seconds:
+        return predicted.seconds / (model.epochs or EPOCHS)
+    done = earlier.results.get(training)
+    return done.seconds / done.summary["epochs"] if done else None
 
 
 def _refused_at_sight(project: Project, training: ModelSettings, room: Room) -> Prediction | None:

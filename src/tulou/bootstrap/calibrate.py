@@ -13,7 +13,7 @@ import resource
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -63,8 +63,12 @@ class _WatchedBar:
         pass
 
     @property
+    def steps(self) -> int:
+        return max(0, len(self._marks) - WARM_UP - 1)
+
+    @property
     def rate(self) -> float | None:
-        if len(self._marks) <= WARM_UP + 1:
+        if not self.steps:
             return None
         (start, done_before), (end, done) = self._marks[WARM_UP], self._marks[-1]
         return (done - done_before) / (end - start) if end > start else None
@@ -104,7 +108,19 @@ def try_stage(project: Path, stage: str, inputs: Mapping[str, Path], out: Path, 
         written_bytes=sum(path.stat().st_size for path in out.rglob("*") if path.is_file()),
         parameters=parameters,
         has_gpu=bool(torch and torch.cuda.is_available()),
+        steps=bar.steps if bar else 0,
+        waiting_share=_waiting_share(),
     )
+
+
+def _waiting_share() -> float:
+    """Of the time in which this process's threads could run, how much they waited for a core; 0 where nobody tells."""
+    ran = waited = 0
+    for path in Path("/proc/self/task").glob("*/schedstat"):  # Linux: ns on a core, ns in its queue, times
+        with suppress(OSError, ValueError):  # the thread has just ended
+            on, queued, _ = map(int, path.read_text().split())
+            ran, waited = ran + on, waited + queued
+    return waited / (ran + waited) if ran else 0.0
 
 
 def _parameters(stopped: Exception) -> int:

@@ -11,8 +11,11 @@ from typing import Any
 
 from tulou.bootstrap.inputs import base_digest, exam_digest, exam_texts, read_splits, tables
 from tulou.bootstrap.project import Project
+from tulou.core.compression import without_shaping
 from tulou.core.settings import ModelSettings
 from tulou.core.stage import MANIFEST, Stage, StageContext, Summary
+
+TRAINING = ("train", "pretrain", "finetune")  # steps that begin with a base, or with the model they go on from
 
 # What every training is made of: its code is part of each training stage's fingerprint.
 _LOOP = (
@@ -343,12 +346,13 @@ def _compress(project: Project, name: str, model: ModelSettings, trained: str, r
         from tulou.model.compress import compress_chat, compress_classifier
 
         compress = compress_chat if model.task == "chat" else compress_classifier
+        exported = {"methods": without_shaping(settings.methods)}  # the plan adds what training the others again takes
         return compress(
             context.inputs[trained],
             context.inputs[rows],
             context.out,
             context.scratch,
-            settings,
+            settings.model_copy(update=exported) if context.is_trial else settings,
             name=name,
             base=model.base,
             fingerprint=context.fingerprint,

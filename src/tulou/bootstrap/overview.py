@@ -51,18 +51,12 @@ class ServiceOverview:
         return cards.Project(project.name, project.languages, __version__, self._url, self._started_at, currency)
 
     def runs(self) -> list[cards.StageRun]:
-        return [
-            cards.StageRun(
-                name=stage.name,
-                title=stage.title,
-                state="done",
-                seconds=stage.seconds,
-                peak_rss_bytes=stage.peak_rss_bytes,
-                finished_at=stage.finished_at,
-                summary=_scalars(stage.summary),
-            )
-            for stage in self._stages().values()
-        ]
+        pipeline = self._pipeline()
+        found = {name: _done(stage) for name, stage in pipeline.latest().items()}
+        if at_work := self._project.run_at_work():
+            found[at_work["stage"]] = _at_work(at_work)
+        order = [stage.name for stage in pipeline.stages]
+        return sorted(found.values(), key=lambda run: order.index(run.name) if run.name in order else len(order))
 
     def trainings(self) -> list[cards.Training]:
         registry = self._project.registry
@@ -181,6 +175,28 @@ class ServiceOverview:
             registered_at=champion.registered_at,
             has_page=(champion.folder.parent / "card.html").is_file(),
         )
+
+
+def _done(stage: StageResult) -> cards.StageRun:
+    return cards.StageRun(
+        name=stage.name,
+        title=stage.title,
+        state="done",
+        seconds=stage.seconds,
+        peak_rss_bytes=stage.peak_rss_bytes,
+        finished_at=stage.finished_at,
+        summary=_scalars(stage.summary),
+    )
+
+
+def _at_work(told: Mapping[str, Any]) -> cards.StageRun:
+    return cards.StageRun(
+        name=told["stage"],
+        title=told["title"],
+        state="running",
+        seconds=max(0.0, time.time() - told["stage_started_at"]),
+        summary={key: told[key] for key in ("pid", "started_at", "index", "total")},
+    )
 
 
 def _cleaning(name: str, collected: Mapping[str, Any], cleaned: Mapping[str, Any]) -> cards.SourceCleaning:

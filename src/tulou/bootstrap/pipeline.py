@@ -8,7 +8,7 @@ import hashlib
 from tulou.bootstrap.data_stages import affinity, clean, collect, index, passages, report, store
 from tulou.bootstrap.inputs import exam_digest
 from tulou.bootstrap.judge_stages import judge
-from tulou.bootstrap.model_stages import encoder, recipe, register
+from tulou.bootstrap.model_stages import TRAINING, encoder, recipe, register, trained_by
 from tulou.bootstrap.project import Project
 from tulou.core.errors import SettingsError
 from tulou.core.stage import Pipeline, Stage, StageContext, Summary
@@ -42,6 +42,20 @@ def require_inputs(project: Project) -> None:
     exam = project.settings.exam
     if "questions" in exam.model_fields_set and not (project.folder / exam.questions).exists():
         raise SettingsError(f"exam.questions names {exam.questions!r}, which does not exist in {project.folder}")
+
+
+def require_bases(project: Project, pipeline: Pipeline, until: str | None = None) -> None:
+    """Raises `ModelError` for a base that would be missed when training begins, after minutes of other work."""
+    from tulou.model.base import check_base
+
+    models = project.settings.models
+    if all(model.base in ("minilm", "scratch") for model in models.values()):
+        return
+    for each in pipeline.todo(until):
+        step, _, name = each.stage.name.partition(".")
+        is_base_read = step in TRAINING or (step == "compress" and not trained_by(name, models[name]))
+        if each.result is None and is_base_read:
+            check_base(models[name].base, project.folder)
 
 
 def exam_stages(project: Project) -> list[Stage]:

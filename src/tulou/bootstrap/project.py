@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from tulou.core.errors import SettingsError
 from tulou.core.settings import FILE_NAME, DataSettings, Settings, SupportSettings, load_settings, with_listen
-from tulou.core.stage import read_json
+from tulou.core.stage import RUNNING, read_json
 from tulou.core.urls import expand
 
 if TYPE_CHECKING:
@@ -110,11 +110,11 @@ class Project:
 
     def running_service(self) -> dict[str, Any] | None:
         """What the running service wrote about itself; None if there is none, or only the file of a killed one."""
-        try:
-            found: dict[str, Any] | None = read_json(self.service_file)
-        except json.JSONDecodeError:
-            return None
-        return found if found and _is_same_process(found["pid"], found["started_at"]) else None
+        return _told_by_a_living_process(self.service_file)
+
+    def run_at_work(self) -> dict[str, Any] | None:
+        """Which process runs which stage of this project, and since when; None where no run is at work."""
+        return _told_by_a_living_process(self.stages / RUNNING)
 
 
 def write_private(path: Path, content: bytes) -> None:
@@ -150,6 +150,14 @@ def _require_own_search_folder(project: Path, data: DataSettings) -> None:
                 f"data.search {data.search!r} holds the files of source {source.name!r}; "
                 "give the index its own folder, .tulou/search"
             )
+
+
+def _told_by_a_living_process(path: Path) -> dict[str, Any] | None:
+    try:
+        found: dict[str, Any] | None = read_json(path)
+    except json.JSONDecodeError:
+        return None
+    return found if found and _is_same_process(found["pid"], found["started_at"]) else None
 
 
 def _is_same_process(pid: int, started_at: float) -> bool:

@@ -26,6 +26,7 @@ def project_status(project: Project) -> dict[str, Any]:
         }
         if done
         else None,
+        "run_at_work": project.run_at_work(),
         "planned": compare_results(project, list(done.values())),
         "models": _champions(project) if done else [],
         "running": running is not None,

@@ -3,13 +3,42 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from tulou import __version__
 
+# As a newcomer meets them; what is not named here comes after them.
+ORDER = (
+    *(
+        "init",
+        "up",
+        "run",
+        "serve",
+        "ask",
+        "write",
+        "status",
+        "search",
+        "evaluate",
+        "plan",
+        "explain",
+        "trace",
+        "iterate",
+    ),
+    *("models", "keys", "usage", "logs", "reveal", "bench"),
+)
+
+
+class InOrder(TyperGroup):
+    def list_commands(self, ctx: Any) -> list[str]:
+        known = super().list_commands(ctx)
+        return sorted(known, key=lambda name: ORDER.index(name) if name in ORDER else len(ORDER))
+
+
 app = typer.Typer(
+    cls=InOrder,
     name="tulou",
     help="Raw business data in; a measured, served, self-improving assistant out.",
     no_args_is_help=True,

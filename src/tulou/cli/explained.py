@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rich.table import Table
 from rich.text import Text
 
 from tulou.cli.output import emit, plain, stdout, table
@@ -13,6 +14,7 @@ from tulou.cli.output import emit, plain, stdout, table
 if TYPE_CHECKING:
     from tulou.bootstrap.project import Project
 
+SHOWN = 8  # tokens, the strongest
 _FOR, _AGAINST = (47, 125, 91), (180, 83, 60)
 
 
@@ -49,16 +51,18 @@ def _show_classification(found: Mapping[str, Any]) -> None:
     stdout.print(f"[bold]{plain(found['model'])}[/bold] says [bold]{plain(told['label'])}[/bold], "
                  f"{told['probability']:.1%} sure [dim]({others})[/dim]")  # fmt: skip
     stdout.print(coloured(told["text"], told["tokens"]))
-    words = table("word", ">speaks for it", title="\nWords")
+    words = _figures_whole(table("word", ">speaks for it", title="\nWords"))
     spoken = [token for token in told["tokens"] if token["text"].strip()]
-    for token in sorted(spoken, key=lambda token: -abs(token["score"]))[:8]:
+    for token in sorted(spoken, key=lambda token: -abs(token["score"]))[:SHOWN]:
         words.add_row(plain(token["text"]), f"{token['score']:+.3f}")
     stdout.print(words)
+    if len(spoken) > SHOWN:
+        stdout.print(f"[dim]{SHOWN} of {len(spoken)} tokens shown, the strongest; --json and --html tell all[/dim]")
     stdout.print(
         f"[dim]scores add up to the logits' difference of {told['logit'] - told['baseline_logit']:+.3f} but for "
         f"{told['completeness_error']:+.4f} ({told['relative_error']:.2%}), in {told['steps']} steps[/dim]"
     )
-    rows = table(">cosine", "label", "training row", "record", title="\nNearest training rows")
+    rows = _figures_whole(table(">cosine", "label", "training row", "record", title="\nNearest training rows"))
     for row in found["neighbours"]:
         rows.add_row(
             f"{row['cosine']:.3f}", plain(row["label"]), plain(" ".join(row["text"].split())), plain(row["document_id"])
@@ -70,14 +74,21 @@ def _show_classification(found: Mapping[str, Any]) -> None:
 
 
 def _show_passages(passages: Sequence[Mapping[str, Any]]) -> None:
-    rows = table(">score", ">cosine", ">words", "passage", "document", title="\nPassages")
+    rows = _figures_whole(table(">score", ">cosine", ">words", "passage", "document", title="\nPassages"))
     for hit in passages:
-        said = " ".join(hit["text"].split())[:160]
+        said = " ".join(hit["text"].split())
         rows.add_row(
             f"{hit['score']:.4f}", f"{hit['cosine']:.2f}", f"{hit['lexical']:.2f}",
             plain(f"{hit['heading'] or hit['title']}: {said}"), plain(hit["uri"]),
         )  # fmt: skip
     stdout.print(rows)
+
+
+def _figures_whole(rows: Table) -> Table:
+    """`rows` whose numbers keep to one line, however much the texts beside them ask for."""
+    for column in rows.columns:
+        column.no_wrap = column.justify == "right"
+    return rows
 
 
 def coloured(text: str, tokens: Sequence[Mapping[str, Any]]) -> Text:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,7 +10,7 @@ import typer
 
 from tulou.cli.app import HERE, JsonOption, ProjectOption, app
 from tulou.cli.output import emit, human_bytes, plain, stdout, table
-from tulou.cli.screens import accuracy_of
+from tulou.cli.screens import accuracy_of, figure
 
 if TYPE_CHECKING:
     pass
@@ -118,14 +117,14 @@ def _show_comparison(found: dict[str, Any]) -> None:
     rows = table("", *(f">{column}" for column in columns), ">difference")
     rows.add_row("precision", *(plain(found[side]["precision"]) for side in ("a", "b")), "")
     for metric in found["metrics"]:
-        show = _SHOWN.get(metric["name"], _figure)
-        difference = (
-            ""
-            if metric["difference"] is None
-            else ("+" if metric["difference"] > 0 else "") + show(metric["difference"])
-        )
-        rows.add_row(metric["name"], *("" if metric[side] is None else show(metric[side]) for side in "ab"), difference)
+        name, difference = metric["name"], metric["difference"]
+        if difference == 0:
+            continue
+        changed = "" if difference is None else ("+" if difference > 0 else "") + figure(name, difference)
+        rows.add_row(name, *("-" if metric[side] is None else figure(name, metric[side]) for side in "ab"), changed)
     stdout.print(rows)
+    if alike := [metric["name"] for metric in found["metrics"] if metric["difference"] == 0]:
+        stdout.print(f"the same {', '.join(alike)}", style="dim")
     for title, part in (("settings", "settings"), ("data, by fingerprint", "data"), ("code", "code")):
         if not found[part]:
             stdout.print(f"the same {title}", style="dim")
@@ -134,13 +133,4 @@ def _show_comparison(found: dict[str, Any]) -> None:
         for each in found[part]:
             rows.add_row(plain(each["key"]), *("-" if each[side] is None else plain(each[side]) for side in "ab"))
         stdout.print(rows)
-
-
-def _figure(value: float) -> str:
-    return f"{value:,.0f}" if value == int(value) else f"{value:.4f}"
-
-
-_SHOWN: dict[str, Callable[[float], str]] = {
-    "size_bytes": lambda value: ("-" if value < 0 else "") + human_bytes(abs(value)),
-    "latency_ms_p50": lambda value: f"{value:.2f} ms",
-}
+    stdout.print(plain(found["verdict"]))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, Literal
 
 import typer
 from rich.console import Console
@@ -30,10 +30,14 @@ def fail(err: TulouError, as_json: bool) -> None:
 
 
 def table(*columns: str, title: str | None = None) -> Table:
-    """An empty table in the house style; columns that start with '>' are aligned right."""
+    """An empty table in the house style; columns that start with '>' are aligned right.
+
+    What is too wide goes on in the next line, Chinese and paths too, which have no spaces: nothing is cut.
+    """
     made = Table(title=title, box=None, pad_edge=False, padding=(0, 2, 0, 0), title_justify="left", title_style="bold")
     for column in columns:
-        made.add_column(column.lstrip(">"), justify="right" if column.startswith(">") else "left", header_style="dim")
+        justify: Literal["left", "right"] = "right" if column.startswith(">") else "left"
+        made.add_column(column.lstrip(">"), justify=justify, header_style="dim", overflow="fold")
     return made
 
 

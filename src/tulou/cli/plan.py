@@ -22,12 +22,13 @@ def plan(
     """Predict time, memory, disk and money of each stage still to run, from a short trial; exit code 1 if it cannot
     fit."""
     from tulou.bootstrap.budget import make_plan
-    from tulou.bootstrap.pipeline import build_pipeline, require_inputs
+    from tulou.bootstrap.pipeline import build_pipeline, require_bases, require_inputs
     from tulou.bootstrap.project import Project
 
     opened = Project.open(project)
     require_inputs(opened)
     pipeline = build_pipeline(opened)
+    require_bases(opened, pipeline, until)
     if as_json:
         made = make_plan(opened, pipeline, until, Silent())
         emit(made)
@@ -56,7 +57,7 @@ def show_plan(plan: Mapping[str, Any]) -> None:
             _or_nothing(human_bytes, stage["disk_bytes"]),
             _or_nothing(human_seconds, stage["seconds"]) or "?",
             f"{stage['money']:.3f}" if stage["money"] is not None else "",
-            plain(stage["basis"]),
+            plain(stage["basis"]) + (f"[yellow], {plain(stage['caution'])}[/yellow]" if stage["caution"] else ""),
         )
     stdout.print(rows)
     _show_refusals(stages)
@@ -67,12 +68,21 @@ def show_plan(plan: Mapping[str, Any]) -> None:
     if total["money"] is not None:
         words.append(f"{total['money']:.3f} {currency}")
     unknown = total["unknown_stages"]
-    rest = f", and {unknown} stages of which nothing is known yet" if unknown else ""
-    stdout.print(f"\n[bold]in all[/bold]  {', '.join(words)}{rest}")
+    stdout.print(f"\n[bold]{'known so far' if unknown else 'in all'}[/bold]  {', '.join(words)}")
+    if unknown:
+        stdout.print(f"[yellow]not counted[/yellow]   {plain(_uncounted(unknown, total['unknown_trainings']))}")
     if total["money"] is None:
         stdout.print(
             "[dim]prices in [budget] of tulou.toml tell what that costs[/dim]".replace("[budget]", r"\[budget]")
         )
+
+
+def _uncounted(stages: int, trainings: Sequence[str]) -> str:
+    """Trainings by name: they may take longest of all."""
+    words = [f"the training of {', '.join(trainings)}"] if trainings else []
+    if others := stages - len(trainings):
+        words.append(f"{others} {'other ' if trainings else ''}stage{'s' * (others > 1)}")
+    return f"{' and '.join(words)}, of which nothing is known yet"
 
 
 def _show_refusals(stages: Mapping[str, Any]) -> None:

@@ -71,7 +71,7 @@ def run(
 def run_pipeline(folder: Path, until: str | None, redo: list[str], as_json: bool) -> dict[str, Any]:
     """Run the project's stages and show it; returns the `--json` answer."""
     from tulou.bootstrap.budget import compare_results
-    from tulou.bootstrap.pipeline import build_pipeline, require_inputs
+    from tulou.bootstrap.pipeline import build_pipeline, require_bases, require_inputs
     from tulou.bootstrap.project import Project
 
     project = Project.open(folder)
@@ -80,6 +80,7 @@ def run_pipeline(folder: Path, until: str | None, redo: list[str], as_json: bool
         stderr.print(f"[yellow]note:[/yellow] {key} in tulou.toml has no effect in this version")
     pipeline = build_pipeline(project)
     pipeline.forget(redo)
+    require_bases(project, pipeline, until)
     started = time.monotonic()
     if as_json:
         results = pipeline.run(Silent(), Unseen(), until)
@@ -197,7 +198,9 @@ def iterate(project: ProjectOption = HERE, as_json: JsonOption = False) -> None:
 
 @app.command()
 def trace(
-    answer: Annotated[str, typer.Argument(help="Id of an answer, as /chat, `tulou ask` and the console show it.")],
+    answer: Annotated[
+        str, typer.Argument(help="Id of an answer, or how it begins, as /chat, `tulou ask` and the console show it.")
+    ],
     project: ProjectOption = HERE,
     as_json: JsonOption = False,
 ) -> None:

@@ -83,6 +83,16 @@ def accuracy_of(row: Mapping[str, Any]) -> str:
     return f"{row['token_accuracy']:.1%} of tokens, perplexity {row['perplexity']:.1f}"
 
 
+def figure(metric: str, value: float) -> str:
+    """A metric of the registry, where every number is a float: sizes with their unit, counts without a fraction."""
+    if metric == "size_bytes":
+        return ("-" if value < 0 else "") + human_bytes(abs(value))
+    if metric == "latency_ms_p50":
+        return f"{value:.2f} ms"
+    is_count = value == int(value) and value != 1
+    return f"{value:,.0f}" if is_count else f"{value:.4f}"
+
+
 def _show_score(score: Mapping[str, Any]) -> None:
     stdout.print("\n[bold]Exam[/bold]")
     asked = score["questions"]
@@ -109,7 +119,7 @@ def show_exam(score: Mapping[str, Any], models: Mapping[str, Mapping[str, Any]])
         stdout.print(rows)
     rows = table("model", "held-out scores", title="\nModels")
     for name, metrics in models.items():
-        shown = ", ".join(f"{key} {value:.3f}" for key, value in metrics.items() if isinstance(value, float))
+        shown = ", ".join(f"{key} {figure(key, value)}" for key, value in metrics.items() if isinstance(value, float))
         rows.add_row(name, shown or "-")
     stdout.print(rows)
 
@@ -205,6 +215,15 @@ def show_records(listing: Mapping[str, Any]) -> None:
 
 
 def show_status(status: Mapping[str, Any]) -> None:
+    if at_work := status["run_at_work"]:
+        whole, here = (
+            human_seconds(max(0.0, time.time() - at_work[key])) for key in ("started_at", "stage_started_at")
+        )
+        stdout.print(
+            f"[bold]run[/bold]       at work for {whole} (process {at_work['pid']}): {plain(at_work['title'])}, stage "
+            f"{at_work['index']} of {at_work['total']}, for {here}",
+            soft_wrap=True,
+        )
     run = status["last_run"]
     if run:
         ago = human_seconds(max(0.0, time.time() - run["finished_at"]))

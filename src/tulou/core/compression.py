@@ -77,6 +77,11 @@ def plans(methods: Iterable[str], task: Task) -> list[Plan]:
     return list(dict.fromkeys(found))
 
 
+def without_shaping(methods: Iterable[str]) -> tuple[str, ...]:
+    """The methods whose candidates are only exported: nothing is trained for them."""
+    return tuple(method for method in methods if all(METHODS[step.name].kind != "shape" for step in parse(method)))
+
+
 def left_out(methods: Iterable[str], task: Task) -> list[str]:
     """Methods that are not for models of this task."""
     return [method for method in methods if not all(task in METHODS[step.name].tasks for step in parse(method))]

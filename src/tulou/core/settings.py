@@ -465,6 +465,8 @@ def parse_settings(raw: dict[str, Any], where: str = FILE_NAME) -> Settings:
     if not isinstance(models, dict):
         raise SettingsError(f"{where}: [model.NAME] must be a table")
     models = dict(models)
+    for name, model in models.items():
+        _require_no_misspelling(name, model, where)
     tables |= {key: models.pop(key) for key in _BESIDE_MODELS if key in models}
     if not any(isinstance(model, dict) and model.get("task") == "embed" for model in models.values()):
         models["encoder"] = {"task": "embed", "base": "minilm"}  # search always needs vectors
@@ -475,8 +477,19 @@ def parse_settings(raw: dict[str, Any], where: str = FILE_NAME) -> Settings:
         raise SettingsError(f"{where}: {_first_problem(err)}") from err
 
 
+def _require_no_misspelling(name: str, model: Any, where: str) -> None:
+    """Raises `SettingsError` for a [model.compres] that has no key of a model: nobody means a model by it."""
+    close = difflib.get_close_matches(name, _BESIDE_MODELS, n=1, cutoff=0.75)
+    if close and close[0] != name and isinstance(model, dict) and not set(model) & set(ModelSettings.model_fields):
+        raise SettingsError(f"{where}: unknown key 'model.{name}'; did you mean 'model.{close[0]}'?")
+
+
 def _first_problem(err: ValidationError) -> str:
-    problem = err.errors(include_url=False)[0]
+    problems = err.errors(include_url=False)
+    misspelt = [
+        each for each in problems if each["type"] == "extra_forbidden" and each["loc"][:-1] == problems[0]["loc"][:-1]
+    ]
+    problem = misspelt[0] if misspelt and problems[0]["type"] == "missing" else problems[0]
     path = [part for part in problem["loc"] if not (isinstance(part, str) and part.startswith("function-"))]
     key = _spelled_as_in_file(path)
     if problem["type"] == "extra_forbidden":

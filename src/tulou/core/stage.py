@@ -17,7 +17,7 @@ import resource
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -28,6 +28,7 @@ from tulou.core.errors import BusyError, DiskFullError, TulouError
 from tulou.core.progress import Progress
 
 MANIFEST = "stage.json"
+RUNNING = "running.json"  # beside the lock: which process runs what; of a killed one it stays, and means nothing
 Summary = dict[str, Any]
 
 
@@ -104,7 +105,7 @@ class Pipeline:
         stages = self._up_to(until)
         results: dict[str, StageResult] = {}
         with exclusive_run(self.root):
-            before = self._last_run()
+            before, began = self._last_run(), self.clock()
             for index, stage in enumerate(stages, 1):
                 fingerprint = self._fingerprint(stage, results)
                 result = self._finished(stage, fingerprint)
@@ -112,6 +113,7 @@ class Pipeline:
                     result = None
                 if result is None:
                     watcher.started(stage, index, len(stages))
+                    self._tell(stage, index, len(stages), began)
                     if stage.publishes:  # whoever is killed from here on must not leave a note of what was there before
                         self._note({name: mark for name, mark in self._last_run().items() if name != stage.name})
                     result = self._execute(stage, fingerprint, results, progress)
@@ -224,6 +226,13 @@ class Pipeline:
         shutil.rmtree(scratch, ignore_errors=True)
         return _result(final, manifest)
 
+    def _tell(self, stage: Stage, index: int, total: int, began: float) -> None:
+        """Leave word for whoever asks what is at work."""
+        now = {"stage": stage.name, "title": stage.title, "index": index, "total": total}
+        since = {"started_at": began, "stage_started_at": self.clock()}
+        with suppress(OSError):  # a full disk is for the stage to say
+            write_json(self.root / RUNNING, {"pid": os.getpid(), **now, **since})
+
     def _last_run(self) -> dict[str, str]:
         """Fingerprint of each stage's output as the last run left it."""
         fingerprints: dict[str, str] = (read_json(self.root / "latest.json") or {}).get("stages", {})
@@ -287,7 +296,10 @@ def exclusive_run(root: Path) -> Iterator[None]:
         lock.truncate(0)
         lock.write(str(os.getpid()))
         lock.flush()
-        yield
+        try:
+            yield
+        finally:
+            (root / RUNNING).unlink(missing_ok=True)
 
 
 @cache

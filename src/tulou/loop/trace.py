@@ -17,20 +17,18 @@ from sqlalchemy.engine import Engine
 from tulou.core.errors import DataError
 from tulou.core.state import feedback, turns
 
+NAMED_IDS = 5  # of answers that begin alike
+
 
 def trace_answer(turn_id: str, state: Engine, cleaned: Mapping[str, Path], passages: Path) -> dict[str, Any]:
-    """Everything known about how the answer `turn_id` came to be.
+    """Everything known about how the answer came to be whose id is, or begins with, `turn_id`.
 
     `cleaned` maps each source to its cleaning stage's folder, `passages` is the folder of the passages' Parquet.
-    Raises `DataError` if there is no such answer.
+    Raises `DataError` if there is no such answer, or several are.
     """
     with state.connect() as connection:
-        turn = connection.execute(sa.select(turns).where(turns.c.id == turn_id)).mappings().one_or_none()
-        rated = connection.execute(sa.select(feedback).where(feedback.c.turn_id == turn_id)).mappings().one_or_none()
-    if turn is None:
-        raise DataError(
-            f"there is no answer {turn_id!r}; the console lists recent ones, and each answer carries its id"
-        )
+        turn = _turn(connection, turn_id)
+        rated = connection.execute(sa.select(feedback).where(feedback.c.turn_id == turn["id"])).mappings().one_or_none()
     passage_ids = [passage["id"] for passage in turn["passages"]]
     rows = {row["id"]: row for row in _rows(passages, "passages-*.parquet", "id", passage_ids)}
     return {
@@ -43,6 +41,18 @@ def trace_answer(turn_id: str, state: Engine, cleaned: Mapping[str, Path], passa
         "passages": [_with_document(rows[id_], cleaned) for id_ in passage_ids if id_ in rows],
         "no_longer_in_the_index": [id_ for id_ in passage_ids if id_ not in rows],
     }
+
+
+def _turn(connection: sa.Connection, given: str) -> sa.RowMapping:
+    alike = sa.select(turns).where(turns.c.id.startswith(given, autoescape=True)).order_by(turns.c.id)
+    found = connection.execute(alike.limit(NAMED_IDS + 1)).mappings().all() if given else []
+    exact = [turn for turn in found if turn["id"] == given]
+    if not found:
+        raise DataError(f"there is no answer {given!r}; the console lists recent ones, and each answer carries its id")
+    if not exact and len(found) > 1:
+        named = ", ".join(turn["id"] for turn in found[:NAMED_IDS]) + (" and more" if len(found) > NAMED_IDS else "")
+        raise DataError(f"several answers begin with {given!r}: {named}; give more of the id")
+    return (exact or found)[0]
 
 
 def _with_document(passage: dict[str, Any], cleaned: Mapping[str, Path]) -> dict[str, Any]:

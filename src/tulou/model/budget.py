@@ -13,6 +13,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from tulou.core.compression import plans
+from tulou.core.types import Task
+
 # Bytes for each parameter: weights, gradients and Adam's two moments in FP32 (Rajbhandari et al. 2020, section 3).
 TRAINING_BYTES = 16
 WEIGHT_BYTES = 4
@@ -24,6 +27,8 @@ PROCESS_BYTES = 600 << 20  # Python with torch and transformers, before any mode
 # the sample shop ended at 1.0, 1.4 and 2.1 times.
 HEAP_GROWTH = 1.6
 VALIDATION_SHARE = 0.05  # of the loop's time: a tenth of the rows, forward only, after each epoch
+BUSY_SHARE = 0.3  # of the time a trial's threads could run, they waited for a core; beside an equal it is a half
+FEW_STEPS = 8  # rows differ in length, so fewer steps than these tell the pace badly
 SLACK = 0.95  # of the free memory that may be planned with
 
 
@@ -41,6 +46,38 @@ class Trial:
     written_bytes: int = 0
     parameters: int = 0
     has_gpu: bool = False
+    steps: int = 0  # of the bar that `rate` was taken from
+    waiting_share: float = 0.0  # of the time in which its threads could run and had no core; 0 where nobody tells
+
+    @property
+    def caution(self) -> str | None:
+        """Why what was seen tells little."""
+        if self.waiting_share > BUSY_SHARE:
+            return "machine was busy"
+        return "few steps seen" if not self.is_finished and self.steps < FEW_STEPS else None
+
+
+@dataclass(frozen=True)
+class Search:
+    """What a compression search makes."""
+
+    candidates: int  # with the baseline
+    shapes: int = 0  # that are trained again
+    epochs: int = 0  # for which each is
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any], task: Task) -> Search:
+        """Of [model.compress], as a stage's settings have it."""
+        found = plans(settings["methods"], task)
+        shapes = {plan.shape_name for plan in found if plan.shaping}
+        return cls(len(found), len(shapes), settings["recovery_epochs"] if shapes else 0)
+
+    def scaled(self, seconds: float, done: Search, epoch_s: float) -> float:
+        """What it takes, when `done` took `seconds`; an epoch of a shape costs what one of the uncut model did."""
+        trained = done.shapes * done.epochs * epoch_s
+        each = max(seconds - trained, seconds / 10) / done.candidates
+        pace = seconds / (each * done.candidates + trained)
+        return pace * each * self.candidates + self.shapes * self.epochs * epoch_s * (pace if trained else 1)
 
 
 @dataclass(frozen=True)
@@ -71,6 +108,7 @@ class Prediction:
     basis: str  # "trial", "earlier run", or why there is none
     refusal: str | None = None  # why it cannot fit
     would_fit: tuple[str, ...] = ()
+    caution: str | None = None  # why it is uncertain: "machine was busy", "other settings"
 
     def to_json(self) -> dict[str, Any]:
         return {**asdict(self), "would_fit": list(self.would_fit)}
@@ -95,6 +133,7 @@ def predict(trial: Trial, room: Room, prices: Prices, training: Mapping[str, Any
         basis="trial" if seconds is not None else "its work has no known end",
         refusal=refusal,
         would_fit=would,
+        caution=trial.caution if seconds is not None else None,
     )
 
 

@@ -80,7 +80,7 @@ def collect_files(
             bar.advance(place.size_bytes)
     count = by_media_type.total()
     if count == 0:
-        raise DataError(_nothing(source, len(places), failures))
+        raise DataError(_nothing(source, project, len(places), failures))
     return {
         "files": files,
         "documents": count,
@@ -277,10 +277,12 @@ def _remarks(by_media_type: Counter[str], speech_model: Path | None) -> dict[str
     }
 
 
-def _nothing(source: SourceSettings, places: int, failures: list[Failure]) -> str:
+def _nothing(source: SourceSettings, project: Path, places: int, failures: list[Failure]) -> str:
     from tulou.core.urls import without_secrets
 
     url = without_secrets(source.url)
+    if not places and not failures and "://" not in url and (project / url).is_dir():
+        return f"source {source.name!r}: {url!r} is a folder; url = {url.rstrip('/') + '/**/*'!r} takes the files in it"
     if not places and not failures:
         return f"source {source.name!r}: no file matches {url!r}; check the url in tulou.toml"
     reasons = "; ".join(f"{failure.uri}: {failure.reason}" for failure in failures[:3])

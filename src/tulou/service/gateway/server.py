@@ -168,8 +168,8 @@ def _calm_garbage_collection() -> None:
 def _reason(settings: ServiceSettings, err: OSError) -> str:
     if err.errno == errno.EADDRINUSE:
         return (
-            f"port {settings.port} on {settings.host} is in use by another program; stop it, or set "
-            "service.listen in tulou.toml to another HOST:PORT"
+            f"port {settings.port} on {settings.host} is in use by another program; stop it, or choose "
+            "another HOST:PORT with --listen or service.listen in tulou.toml"
         )
     if err.errno == errno.EACCES:
         return f"port {settings.port} may not be used without root; set service.listen to a port above 1023"
