@@ -62,8 +62,12 @@ def a_card() -> dict[str, Any]:
         "name": "intents", "task": "classify", "base": "minilm", "fingerprint": "abc", "passport": passport,
         "results": report_classifier(says_first_word, LABELS, rows),
         "compression": {
-            "table": [{"precision": "fp32", "size_bytes": 9e7, "latency_ms_p50": 7.0, "accuracy": 0.95}],
-            "chosen": "fp32", "reason": "fp32 serves",
+            "table": [
+                {"precision": "fp32", "size_bytes": 9e7, "latency_ms_p50": 7.0, "accuracy": 0.95},
+                {"precision": "int8", "size_bytes": 3e7, "latency_ms_p50": 2.0, "accuracy": 0.90},
+            ],
+            "chosen": "fp32", "reason": "fp32 serves", "front": ["fp32", "int8"], "max_accuracy_loss": 0.005,
+            "left_out": [{"precision": "int4", "reason": "int4 is for <chat> models"}],
         },
         "parity": [{"precision": "fp32", "probes": 3, "logit_difference": 1e-6, "same_labels": 1.0,
                     "mean_cosine": 1.0}],
@@ -87,6 +91,8 @@ def test_a_card_is_one_page_that_loads_and_runs_nothing(tmp_path: Path) -> None:
     assert "svg" in page.tags
     assert "alert(1)" in html, "the row it was wrong about is shown"
     assert "look &lt;here&gt;" in html
+    assert 'class="pareto"' in html
+    assert "<b>int4</b>: int4 is for &lt;chat&gt; models" in html
     assert "+20%" in html, "the plan beside the truth"
     assert json.loads((tmp_path / "card.json").read_text())["results"]["accuracy"] < 1
 

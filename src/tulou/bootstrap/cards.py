@@ -16,6 +16,7 @@ from tulou.bootstrap.inputs import exam_texts, tables
 from tulou.bootstrap.judge_stages import OF_SEARCH, ROWS, grounds
 from tulou.bootstrap.model_stages import trained_by
 from tulou.bootstrap.project import Project
+from tulou.bootstrap.release import left_out
 from tulou.core.settings import ModelSettings
 from tulou.core.stage import MANIFEST, StageContext, Summary, read_json
 from tulou.core.tables import CONVERSATION, LABELLED
@@ -35,6 +36,7 @@ class Judged:
     folder: Path  # what serves
 
 
+_COMPRESSION = ("table", "chosen", "reason", "front", "max_accuracy_loss")  # of a compress stage's summary
 RETRIEVED = 10  # documents of a search that are looked at
 PASSAGES_A_DOCUMENT = 4  # so many passages are asked for each of them
 
@@ -61,7 +63,10 @@ def make_card(project: Project, name: str, model: ModelSettings, context: StageC
         "precision": compressed["chosen"],
         "results": results,
         "passport": passport,
-        "compression": {key: compressed[key] for key in ("table", "chosen", "reason")},
+        "compression": {
+            **{key: compressed[key] for key in _COMPRESSION if key in compressed},
+            "left_out": left_out(compressed),
+        },
         "parity": manifests[f"parity.{name}"]["summary"]["precisions"],
         "data": _data(name, model, context.inputs, manifests),
         "budget": _budget(project, manifests),

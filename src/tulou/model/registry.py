@@ -55,6 +55,7 @@ class ModelVersion:
     lineage: dict[str, Any]
     registered_at: float  # seconds since the epoch
     folder: Path  # of the precision that serves
+    left_out: tuple[dict[str, str], ...] = ()  # methods of compression that were not tried: precision, reason
     is_champion: bool = False
     is_challenger: bool = False
 
@@ -78,6 +79,7 @@ class Candidate:
     score: float | None = None
     verdict: str = ""
     lineage: Mapping[str, Any] = field(default_factory=dict)
+    left_out: Sequence[Mapping[str, str]] = ()
 
 
 @dataclass(frozen=True)
@@ -355,6 +357,7 @@ def _version(entry: Any, name: str, champion: int | None, challenger: int | None
         lineage=record["lineage"],
         registered_at=entry.creation_timestamp / 1000,
         folder=folder / record["precision"],
+        left_out=tuple(record.get("left_out", ())),
         is_champion=int(entry.version) == champion,
         is_challenger=int(entry.version) == challenger,
     )

@@ -9,6 +9,7 @@ from typing import Any
 from tulou.model.card.parts import facts, number, percent, safe, section, table
 from tulou.model.card.pictures import confusion, curves, reliability
 from tulou.model.card.style import STYLE
+from tulou.model.compress.picture import pareto_picture
 
 Card = Mapping[str, Any]
 
@@ -206,11 +207,26 @@ def _compression(made: Card) -> str:
         ]
         for row in made.get("table", ())
     ]
+    picture = ""
+    if len(rows) > 1 and "front" in made:
+        drawn = pareto_picture(made["table"], made["front"], made["chosen"], made["max_accuracy_loss"])
+        picture = f'<div class="search">{drawn}</div><p class="soft">{_PARETO}</p>'
+    missing = "".join(
+        f"<li><b>{safe(each['precision'])}</b>: {safe(each['reason'])}</li>" for each in made.get("left_out", ())
+    )
     return section(
         "压缩 · Compression",
         table("", ["precision", ">MB", ">ms p50", ">accuracy"], rows),
         f'<p class="soft">{safe(made["reason"])}</p>' if rows else "",
+        picture,
+        f"<h3>没有采用的方法 · Methods left out</h3><ul>{missing}</ul>" if missing else "",
     )
+
+
+_PARETO = (
+    "面积是大小，绿色的没有被别的全面超过，红圈是正在服务的，底色带是允许的损失 · the area is the size; green ones are "
+    "beaten by no other; the ring is what serves; the band is the loss that is allowed"
+)
 
 
 def _parity(figures: Any) -> str:

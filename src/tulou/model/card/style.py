@@ -35,6 +35,7 @@ svg text{font:12px system-ui,"PingFang SC","Microsoft YaHei","WenQuanYi Micro He
 svg text.n{fill:var(--soft);font-size:11px}svg text.end{text-anchor:end}
 svg text.middle,svg text.count{text-anchor:middle}
 svg text.count{font-size:10px}
+.search{max-width:640px;margin-top:14px}
 svg .frame{fill:none;stroke:var(--line)}
 svg .ideal{stroke:var(--soft);stroke-dasharray:5 4}svg .now{stroke:var(--a);stroke-width:2}
 svg .a{fill:var(--a)}svg .b{fill:var(--b)}svg .c{fill:var(--c)}svg .wrong{fill:var(--b)}
