@@ -9,6 +9,7 @@ import pytest
 from tests.model.test_judging import LABELS, row, says_first_word
 
 from tulou.model.card import write_card
+from tulou.model.card.parts import table
 from tulou.model.card.pictures import confusion, curves, reliability
 from tulou.model.evaluate import report_classifier
 from tulou.model.passport.diversity import diversity
@@ -95,6 +96,12 @@ def test_a_card_is_one_page_that_loads_and_runs_nothing(tmp_path: Path) -> None:
     assert "<b>int4</b>: int4 is for &lt;chat&gt; models" in html
     assert "+20%" in html, "the plan beside the truth"
     assert json.loads((tmp_path / "card.json").read_text())["results"]["accuracy"] < 1
+
+
+def test_columns_of_sentences_get_room_and_names_stay_on_one_line() -> None:
+    html = table("", ["text", "label", ">times"], [["a sentence that is longer than a name or an id", "x", 1]])
+    assert '<th class="long">text</th><th>label</th><th class="n">times</th>' in html
+    assert html.startswith('<div class="scroll"><table>')
 
 
 def test_what_is_not_known_is_left_out(tmp_path: Path) -> None:

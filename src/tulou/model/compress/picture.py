@@ -83,7 +83,8 @@ def pareto_picture(
 
 def _places(names: Sequence[str], circles: Sequence[tuple[float, float, float]]) -> list[Box]:
     """Where each label goes: the first of its possible places that covers least, the picture's edge counting most."""
-    rings = [Box(x - radius, y - radius, x + radius, y + radius) for x, y, radius in circles]
+    reaches = [(x, y, radius + 4) for x, y, radius in circles]  # with a ring around it
+    rings = [Box(x - reach, y - reach, x + reach, y + reach) for x, y, reach in reaches]
     edges = [
         Box(-1e4, -1e4, _LEFT, 1e4), Box(_WIDTH - 2, -1e4, 1e4, 1e4),
         Box(-1e4, -1e4, 1e4, 2), Box(-1e4, _HEIGHT - _BOTTOM, 1e4, 1e4),
@@ -107,7 +108,7 @@ def _places(names: Sequence[str], circles: Sequence[tuple[float, float, float]])
 
 def _cost(box: Box, rings: Sequence[Box], placed: Sequence[Box], edges: Sequence[Box]) -> float:
     over = sum(10 * box.covers(edge) for edge in edges) + sum(3 * box.covers(other) for other in placed)
-    return over + sum(box.covers(ring) for ring in rings)
+    return over + sum(2 * box.covers(ring) for ring in rings)
 
 
 def _label(name: str, circle: tuple[float, float, float], box: Box) -> list[str]:
