@@ -56,7 +56,9 @@ def a_card() -> dict[str, Any]:
     texts = [each["text"] for each in rows]
     history = [{"step": n, "loss": 1 / n, "validation_loss": 0.5, "validation_accuracy": 0.9} for n in (1, 2)]
     passport = {
-        "curve": curve(history), "gap": None, "memorisation": None, "diversity": diversity(texts),
+        "curve": {**curve({"history": history}), "smoothed_floor": 0.63}, "stage": "train.intents",
+        "before": [{"stage": "pretrain.intents", **curve({"history": history, "best_step": 1})}],
+        "gap": None, "memorisation": None, "diversity": diversity(texts),
         "contamination": {"exam": overlap(["refund 1"], [("1", "refund 1")])}, "warnings": ["look <here>"],
     }  # fmt: skip
     return {
@@ -94,6 +96,10 @@ def test_a_card_is_one_page_that_loads_and_runs_nothing(tmp_path: Path) -> None:
     assert "look &lt;here&gt;" in html
     assert 'class="pareto"' in html
     assert "<b>int4</b>: int4 is for &lt;chat&gt; models" in html
+    assert "Pretraining" in html
+    assert "kept: 1<" in html
+    assert "cannot fall below 0.63" in html
+    assert "macro_f1" not in html
     assert "+20%" in html, "the plan beside the truth"
     assert json.loads((tmp_path / "card.json").read_text())["results"]["accuracy"] < 1
 

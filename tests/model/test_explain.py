@@ -76,7 +76,7 @@ def test_the_page_escapes_what_people_wrote() -> None:
     assert "&lt;b&gt;" in shown
     assert 'class="against"' in shown
     page = explanation_page({"text": "<why>", "passages": [PASSAGE]})
-    assert "<td class=\"long\">Head: It stays &lt;b&gt; for 30 days after delivery.</td>" in page
+    assert '<td class="long">Head: It stays &lt;b&gt; for 30 days after delivery.</td>' in page
     assert "0.1764" in page
     assert '<p class="text">&lt;why&gt;</p>' in page
     assert "no &lt;index&gt; yet" in explanation_page({"passages": [], "no_passages_because": "no <index> yet"})

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from tulou.bootstrap.inputs import exam_texts, tables
 from tulou.bootstrap.judge_stages import OF_SEARCH, ROWS, grounds
-from tulou.bootstrap.model_stages import trained_by
+from tulou.bootstrap.model_stages import learnt_in
 from tulou.bootstrap.project import Project
 from tulou.bootstrap.release import left_out
 from tulou.core.settings import ModelSettings
@@ -44,6 +44,7 @@ PASSAGES_A_DOCUMENT = 4  # so many passages are asked for each of them
 def make_card(project: Project, name: str, model: ModelSettings, context: StageContext) -> Summary:
     """Judge the model whose stages are `context.inputs`, write its card and return the headline figures."""
     from tulou.model.card import write_card
+    from tulou.model.passport import find_ungrounded
 
     manifests: dict[str, dict[str, Any]] = {
         stage: read_json(folder / MANIFEST) for stage, folder in context.inputs.items()
@@ -53,7 +54,10 @@ def make_card(project: Project, name: str, model: ModelSettings, context: StageC
     with context.progress.bar(f"Judge {name}", total=2, unit="steps") as bar:
         results = _RESULTS[model.task](Judged(project, name, model, context.inputs, folder))
         bar.advance()
-        passport = _passport(project, name, model, context, manifests) if model.task not in OF_SEARCH else None
+        passport = None
+        if model.task not in OF_SEARCH:
+            passport = _passport(project, name, model, context, manifests)
+            passport["warnings"] = [*find_ungrounded(results), *passport["warnings"]]
         bar.advance()
     card = {
         "name": name,
@@ -176,18 +180,24 @@ _RESULTS: dict[str, Callable[[Judged], dict[str, Any]]] = {
 def _passport(
     project: Project, name: str, model: ModelSettings, context: StageContext, manifests: Mapping[str, Any]
 ) -> dict[str, Any]:
-    from tulou.model.passport import chat_passport, classifier_passport
+    """The passport, its `before` being the curves of the stages in which the model learnt before the last one."""
+    from tulou.model.passport import chat_passport, classifier_passport, curve
 
     write = chat_passport if model.task == "chat" else classifier_passport
-    trained = trained_by(name, model) or ""
-    return write(
+    *before, trained = learnt_in(name, model)
+    passport = write(
         context.inputs[trained],
         context.inputs[f"{ROWS[model.task]}.{name}"],
         exam_texts(project),
-        manifests[trained]["summary"].get("history", ()),
+        curve(manifests[trained]["summary"]),
         project.settings.judge.canaries,
         model.seed,
     )
+    return {
+        **passport,
+        "stage": trained,
+        "before": [{"stage": stage, **curve(manifests[stage]["summary"])} for stage in before],
+    }
 
 
 def _data(name: str, model: ModelSettings, inputs: Mapping[str, Path], manifests: Mapping[str, Any]) -> dict[str, Any]:

@@ -41,7 +41,10 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> 
     )
     if not body:
         return ""
-    head = "".join(f"<th{style}>{column.lstrip('>')}</th>" for style, column in zip(styles, columns, strict=True))
+    head = "".join(
+        f"<th{style}>{column.lstrip('>').replace(' ·', '&nbsp;·')}</th>"
+        for style, column in zip(styles, columns, strict=True)
+    )
     heading = f"<h3>{title}</h3>" if title else ""
     return f'{heading}<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 

@@ -10,7 +10,9 @@ td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}
 td:last-child,th:last-child{padding-right:0}
 """
 
-STYLE = TABLE + """
+STYLE = (
+    TABLE
+    + """
 :root{color-scheme:light dark;--ink:#1d2126;--soft:#66707a;--line:#e3e6e9;--page:#f7f7f5;--card:#fff;--a:#2f7d5b;
 --b:#b4533c;--c:#3b6ea5;--track:#eef0f2;--warn:#fbe9d7}
 @media(prefers-color-scheme:dark){:root{--ink:#e6e8ea;--soft:#98a1a9;--line:#31363b;--page:#16181a;--card:#1e2124;
@@ -53,3 +55,4 @@ section{padding:16px 14px 18px}td,th{padding-right:9px;font-size:13px}}
 main{max-width:none;padding:0}section{border:0;border-top:2px solid var(--line);border-radius:0}
 svg,tr{break-inside:avoid}}
 """
+)

@@ -9,7 +9,8 @@ from typing import Any
 from tulou.model.card.parts import table
 from tulou.model.card.style import TABLE
 
-_STYLE = """
+_STYLE = (
+    """
 :root{color-scheme:light dark;--ink:#1d2126;--soft:#66707a;--line:#e3e6e9;--page:#fff;--for:47,125,91;
 --against:180,83,60}
 @media(prefers-color-scheme:dark){:root{--ink:#e6e8ea;--soft:#98a1a9;--line:#31363b;--page:#16181a;
@@ -23,7 +24,9 @@ h1{font-size:20px;overflow-wrap:anywhere}h3{font-size:15px;color:var(--soft);mar
 .text span{border-radius:3px;padding:2px 0}
 .for{background:rgba(var(--for),var(--much))}.against{background:rgba(var(--against),var(--much))}
 .soft{color:var(--soft);font-size:13px}
-""" + TABLE
+"""
+    + TABLE
+)
 
 
 def explanation_page(found: Mapping[str, Any]) -> str:
