@@ -26,6 +26,7 @@ from tulou.core.errors import ModelError
 from tulou.core.extras import load_extra
 from tulou.core.stage import read_json, write_json
 from tulou.core.urls import without_secrets
+from tulou.model.compress.compare import size_bytes
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -64,6 +65,12 @@ class ModelVersion:
         """The safetensors folder that the served graph was exported from; None where none was registered."""
         folder = self.folder.parent / WEIGHTS
         return folder if folder.is_dir() else None
+
+    @property
+    def size_bytes(self) -> int:
+        """What serves, graph and weights; measured now where nothing was compressed and so nothing compared."""
+        measured = next((row for row in self.table if row["precision"] == self.precision), {})
+        return int(measured.get("size_bytes") or size_bytes(self.folder))
 
 
 @dataclass(frozen=True)
@@ -165,7 +172,7 @@ class Registry:
     def promote(self, name: str, version: int) -> None:
         """Let `version` serve; a running service follows. Raises `ModelError` if there is no such version."""
         promoted = self.find(name, version)
-        served = self._served(name)
+        served = self.served(name)
         if not served or served[-1] != version:
             self._note_served(name, [*served, version])
         self.client.set_registered_model_alias(self.full_name(name), CHAMPION, str(version))
@@ -181,7 +188,7 @@ class Registry:
     def rollback(self, name: str) -> None:
         """Make the version that served before the champion champion again. Raises `ModelError` if there is none."""
         champion = self.find(name)
-        served = self._served(name)
+        served = self.served(name)
         while served and served[-1] == champion.version:
             served.pop()
         if not served:
@@ -203,7 +210,7 @@ class Registry:
             value = json.dumps(asdict(canary)) if canary else ""
             self.client.set_registered_model_tag(self.full_name(name), _CANARY, value)
 
-    def _served(self, name: str) -> list[int]:
+    def served(self, name: str) -> list[int]:
         """Numbers of the versions that served, the champion last. Before there was the tag, every version served."""
         tags = self.client.get_registered_model(self.full_name(name)).tags
         if _SERVED in tags:

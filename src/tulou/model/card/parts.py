@@ -41,10 +41,8 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> 
     )
     if not body:
         return ""
-    head = "".join(
-        f"<th{style}>{column.lstrip('>').replace(' ·', '&nbsp;·')}</th>"
-        for style, column in zip(styles, columns, strict=True)
-    )
+    heads = [column.lstrip(">").replace(" ·", "&nbsp;·") for column in columns]
+    head = "".join(f"<th{style}>{name}</th>" for style, name in zip(styles, heads, strict=True))
     heading = f"<h3>{title}</h3>" if title else ""
     return f'{heading}<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
