@@ -30,6 +30,7 @@ from tulou.apps.overview import (
     SourceCleaning,
     StageRun,
     Training,
+    Version,
 )
 from tulou.apps.ports import Account
 from tulou.apps.routes import Applications
@@ -197,6 +198,8 @@ class FakeOverview:
                     "text/html": 8,
                     "audio/wav": 1,
                     "image/png": 1,
+                    "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet": 4,
+                    "application/vnd.openxmlformats-officedocument.wordprocessingml.document": 2,
                 },
                 failed=(FailedFile("data/knowledge/old-scan.pdf", "the PDF is damaged: no objects found"),),
             ),
@@ -217,6 +220,11 @@ class FakeOverview:
                 ),
                 "INT8 serves: it loses 0.2 points of accuracy, within the 0.5 allowed.",
                 {"labels": 22, "examples": 2380}, self.now - 7000,
+                versions=(
+                    Version(3, self.now - 7000, "int8", 0.949, is_served=True, has_served=True),
+                    Version(2, self.now - 90_000, "trim@0.25+prune@0.5+int8", 0.941, has_served=True),
+                    Version(1, self.now - 180_000, "fp32", 0.92),
+                ),
             ),
             ModelCard(
                 "assistant", "chat", "scratch", "3",

@@ -69,7 +69,12 @@ def test_a_customer_and_an_admin_find_their_way(url: str, size: tuple[int, int])
             page.goto(f"/#{view}")
             page.wait_for_selector(f"a[href='/#{view}'][aria-current]", state="attached")
             page.wait_for_selector("main .panel")
-        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+            assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), f"{view} scrolls sideways"
+            if view == "data":
+                assert "xlsx 4" in page.inner_text("main")
+                assert "清洗 tickets" in page.inner_text("main")
+            if view == "models":
+                assert "tulou models rollback intents" in page.inner_text("main .versions")
 
         page.goto("/content")
         page.select_option("#template", "product-description")

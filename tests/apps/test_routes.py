@@ -196,6 +196,10 @@ def test_figures_arrive_as_they_are(admin: TestClient) -> None:
     assert overview["answers"]["by_kind"] == {"quoted": 1, "declined": 1}
     assert admin.get("/api/admin/cleaning").json()[1]["rules"][0]["rule"] == "gbk_as_latin1"
     assert [each["precision"] for each in admin.get("/api/admin/models").json()[0]["precisions"]] == ["fp32", "int8"]
+    versions = admin.get("/api/admin/models").json()[0]["versions"]
+    assert [(each["version"], each["is_served"], each["has_served"]) for each in versions] == [
+        (3, True, True), (2, False, True), (1, False, False),
+    ]  # fmt: skip
     turns = admin.get("/api/admin/conversations").json()
     assert [turn["question"] for turn in turns] == ["今天天气怎么样？", "可以货到付款吗？"]
     older = admin.get(f"/api/admin/conversations?before={turns[0]['at']}").json()

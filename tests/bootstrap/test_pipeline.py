@@ -152,6 +152,8 @@ base = "bases/reranker"
     assert stages["prefer.assistant"].inputs == ("finetune.assistant",)
     assert stages["compress.assistant"].inputs[0] == "prefer.assistant"
     assert "pretrain.writer" in stages["finetune.writer"].inputs
+    assert {"pretrain.writer", "finetune.writer"} <= set(stages["card.writer"].inputs)
+    assert {"finetune.assistant", "prefer.assistant"} <= set(stages["card.assistant"].inputs)
     assert stages["pairs.finder"].inputs == ("passages", "clean.tickets")
     assert stages["compress.finder"].inputs == ("train.finder",)
     assert list(stages).index("compress.finder") < list(stages).index("index")

@@ -43,7 +43,7 @@ def project(
     folder = tmp_path_factory.mktemp("project")
     (folder / "tulou.toml").write_text(TOML, encoding="utf-8")
     opened = Project.open(folder)
-    for number, methods in ((1, ("int8",)), (2, ("prune@0.5+int8",))):
+    for number, methods in ((1, ("int8", "int4")), (2, ("prune@0.5+int8",))):
         split = {"name": "split.intents", "fingerprint": f"rows{number}", "inputs": {}, "settings": {"seed": number}}
         write_json(opened.stages / "split.intents" / f"rows{number}" / "stage.json", split)
         out = opened.stages / "compress.intents" / f"made{number}"
@@ -81,7 +81,7 @@ def test_compare_shows_what_differs(project: Path) -> None:
     assert set(found) == {"a", "b", "verdict", "metrics", "settings", "data", "code"}
     assert (found["a"]["version"], found["b"]["version"], found["b"]["is_champion"]) == (1, 2, True)
     assert {each["name"] for each in found["metrics"]} >= {"size_bytes", "latency_ms_p50", "accuracy", "macro_f1"}
-    assert found["settings"] == [{"key": "compress.methods", "a": ["int8"], "b": ["prune@0.5+int8"]}]
+    assert found["settings"] == [{"key": "compress.methods", "a": ["int8", "int4"], "b": ["prune@0.5+int8"]}]
     assert found["data"] == [{"key": "split.intents", "a": "rows1", "b": "rows2"}]
     assert found["code"] == []
     shown = CliRunner().invoke(app, ["models", "compare", "intents@1", "intents@2", "--project", str(project)])
@@ -92,6 +92,11 @@ def test_compare_shows_what_differs(project: Path) -> None:
     assert found["verdict"].startswith("intents 2, beside intents 1: ")
     assert found["verdict"].endswith("; the rows that they were judged on are not the same")
     assert found["verdict"] in " ".join(shown.output.split())
+
+
+def test_show_names_the_methods_that_were_left_out(project: Path) -> None:
+    found = tulou(project, "show", "intents", "--version", "1")
+    assert found["left_out"] == [{"precision": "int4", "reason": "int4 is for chat models only"}]
 
 
 def test_what_is_not_there_is_said(project: Path) -> None:

@@ -1,7 +1,11 @@
+from pathlib import Path
+
 from rich.console import Console
 
 from tulou.cli import screens
+from tulou.cli.headlines import headline
 from tulou.cli.progress import Terminal
+from tulou.core.stage import StageResult
 
 
 def test_square_brackets_of_users_are_shown_and_not_obeyed(monkeypatch) -> None:  # type: ignore[no-untyped-def]
@@ -72,3 +76,16 @@ def test_an_exam_shows_counts_as_counts_and_paths_whole(monkeypatch) -> None:  #
     assert "…" not in shown
     assert "abroad" in "".join(shown.split())
     assert "inland" in "".join(shown.split())
+
+
+def test_the_line_of_a_compression_names_what_was_left_out() -> None:
+    rows = [
+        {"precision": "fp32", "size_ratio": 1.0, "speed_ratio": 1.0},
+        {"precision": "int8", "size_ratio": 4.0, "speed_ratio": 2.0},
+    ]
+    missing = [{"precision": "int4", "reason": "int4 is for chat models only"}]
+    summary = {"table": rows, "chosen": "int8", "reason": "", "left_out": missing, "not_made": []}
+    made = StageResult("compress.intents", "Compress", "f", Path(), summary, 1.0, 1, 0.0)
+    assert headline(made) == (
+        "int8 4.0x smaller, 2.0x faster, [yellow]left out: int4 (int4 is for chat models only)[/yellow]"
+    )

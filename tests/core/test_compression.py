@@ -28,8 +28,8 @@ def test_a_method_without_its_amount_is_tried_at_every_usual_one() -> None:
 def test_each_task_gets_the_methods_that_are_for_it() -> None:
     methods = ("int8", "int4", "prune+int8")
     assert [plan.name for plan in plans(methods, "chat")] == ["fp32", "int8", "int4@64"]
-    assert left_out(methods, "chat") == ["prune+int8"]
-    assert left_out(methods, "classify") == ["int4"]
+    assert left_out(methods, "chat") == [{"precision": "prune+int8", "reason": "prune is for classifiers only"}]
+    assert left_out(methods, "classify") == [{"precision": "int4", "reason": "int4 is for chat models only"}]
 
 
 @pytest.mark.parametrize(

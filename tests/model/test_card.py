@@ -9,6 +9,7 @@ import pytest
 from tests.model.test_judging import LABELS, row, says_first_word
 
 from tulou.model.card import write_card
+from tulou.model.card.parts import table
 from tulou.model.card.pictures import confusion, curves, reliability
 from tulou.model.evaluate import report_classifier
 from tulou.model.passport.diversity import diversity
@@ -55,15 +56,21 @@ def a_card() -> dict[str, Any]:
     texts = [each["text"] for each in rows]
     history = [{"step": n, "loss": 1 / n, "validation_loss": 0.5, "validation_accuracy": 0.9} for n in (1, 2)]
     passport = {
-        "curve": curve(history), "gap": None, "memorisation": None, "diversity": diversity(texts),
+        "curve": {**curve({"history": history}), "smoothed_floor": 0.63}, "stage": "train.intents",
+        "before": [{"stage": "pretrain.intents", **curve({"history": history, "best_step": 1})}],
+        "gap": None, "memorisation": None, "diversity": diversity(texts),
         "contamination": {"exam": overlap(["refund 1"], [("1", "refund 1")])}, "warnings": ["look <here>"],
     }  # fmt: skip
     return {
         "name": "intents", "task": "classify", "base": "minilm", "fingerprint": "abc", "passport": passport,
         "results": report_classifier(says_first_word, LABELS, rows),
         "compression": {
-            "table": [{"precision": "fp32", "size_bytes": 9e7, "latency_ms_p50": 7.0, "accuracy": 0.95}],
-            "chosen": "fp32", "reason": "fp32 serves",
+            "table": [
+                {"precision": "fp32", "size_bytes": 9e7, "latency_ms_p50": 7.0, "accuracy": 0.95},
+                {"precision": "int8", "size_bytes": 3e7, "latency_ms_p50": 2.0, "accuracy": 0.90},
+            ],
+            "chosen": "fp32", "reason": "fp32 serves", "front": ["fp32", "int8"], "max_accuracy_loss": 0.005,
+            "left_out": [{"precision": "int4", "reason": "int4 is for <chat> models"}],
         },
         "parity": [{"precision": "fp32", "probes": 3, "logit_difference": 1e-6, "same_labels": 1.0,
                     "mean_cosine": 1.0}],
@@ -87,8 +94,20 @@ def test_a_card_is_one_page_that_loads_and_runs_nothing(tmp_path: Path) -> None:
     assert "svg" in page.tags
     assert "alert(1)" in html, "the row it was wrong about is shown"
     assert "look &lt;here&gt;" in html
+    assert 'class="pareto"' in html
+    assert "<b>int4</b>: int4 is for &lt;chat&gt; models" in html
+    assert "Pretraining" in html
+    assert "kept: 1<" in html
+    assert "cannot fall below 0.63" in html
+    assert "macro_f1" not in html
     assert "+20%" in html, "the plan beside the truth"
     assert json.loads((tmp_path / "card.json").read_text())["results"]["accuracy"] < 1
+
+
+def test_columns_of_sentences_get_room_and_names_stay_on_one_line() -> None:
+    html = table("", ["text", "label", ">times"], [["a sentence that is longer than a name or an id", "x", 1]])
+    assert '<th class="long">text</th><th>label</th><th class="n">times</th>' in html
+    assert html.startswith('<div class="scroll"><table>')
 
 
 def test_what_is_not_known_is_left_out(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from tulou.core.progress import Silent, SilentBar
 from tulou.core.settings import CompressSettings
 from tulou.model.compress import compress_classifier
 from tulou.model.compress.compare import choose, front, loss
-from tulou.model.compress.picture import pareto_picture
+from tulou.model.compress.picture import _ticks, pareto_picture
 from tulou.model.compress.search import Bench, search
 
 
@@ -75,6 +75,31 @@ def test_the_picture_shows_every_candidate_and_marks_what_serves() -> None:
     assert ET.fromstring(pareto_picture([row("fp32", 1.0), row("int8", 1.0)], [], "int8", 0.0)) is not None
 
 
+def test_labels_of_the_picture_are_whole_and_cover_no_other() -> None:
+    names = ["fp32", "bf16", "int4@64", "int8", "trim@0.25+prune@0.5+int8", "trim@0.25+distill@0.5+int8"]
+    rows = [row(name, 0.95 - 0.0001 * place, 9 + 0.02 * place, 3) for place, name in enumerate(names)]
+    picture = ET.fromstring(pareto_picture(rows, names, "trim@0.25+prune@0.5+int8", 0.005))
+    spans = []
+    for text in picture.iter("{http://www.w3.org/2000/svg}text"):
+        if text.text in names:
+            x, width = float(text.get("x", "")), 6.5 * len(text.text)
+            left = x - {"start": 0.0, "middle": 0.5, "end": 1.0}[text.get("text-anchor", "")] * width
+            spans.append((left, left + width, float(text.get("y", ""))))
+    assert all(left > 0 and right < 640 for left, right, _ in spans)
+    assert not [
+        (one, other)
+        for place, one in enumerate(spans)
+        for other in spans[:place]
+        if abs(one[2] - other[2]) < 12 and min(one[1], other[1]) > max(one[0], other[0])
+    ]
+
+
+def test_ticks_of_the_picture_are_round() -> None:
+    assert _ticks(0, 376) == [0, 100, 200, 300]
+    assert _ticks(89.0, 89.9) == [89, 89.2, 89.4, 89.6, 89.8]
+    assert _ticks(0, 3.1) == [0, 1, 2, 3]
+
+
 @pytest.fixture(scope="module")
 def searched(
     classifier_folder: Path, labelled_folder: Path, tmp_path_factory: pytest.TempPathFactory
@@ -96,7 +121,7 @@ def test_every_candidate_is_measured_side_by_side(searched: tuple[Path, dict[str
     _, summary = searched
     table = {each["precision"]: each for each in summary["table"]}
     assert list(table) == ["fp32", "int8", "bf16", "prune@0.5+int8", "distill@0.5"]
-    assert summary["left_out"] == ["int4"]
+    assert summary["left_out"] == [{"precision": "int4", "reason": "int4 is for chat models only"}]
     assert table["prune@0.5+int8"]["size_bytes"] < table["int8"]["size_bytes"] < table["fp32"]["size_bytes"]
     assert table["bf16"]["size_ratio"] > 1
     assert table["prune@0.5+int8"]["parameters"] > 0

@@ -19,6 +19,12 @@ def trained(bert_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tupl
     return home / "out", rows
 
 
+PASSAGE = {
+    "score": 0.1764, "cosine": 0.71, "lexical": 1.0, "heading": "Head", "title": "", "uri": "a.md",
+    "text": "It stays <b> for 30 days after delivery.",
+}  # fmt: skip
+
+
 def test_scores_add_up_to_the_difference_of_logits(trained: tuple[Path, Path]) -> None:
     found = attribute(trained[0], "hello 退款 7")
     total = sum(token.score for token in found.tokens)
@@ -69,5 +75,10 @@ def test_the_page_escapes_what_people_wrote() -> None:
     shown = highlighted("<b> bad", tokens)
     assert "&lt;b&gt;" in shown
     assert 'class="against"' in shown
+    page = explanation_page({"text": "<why>", "passages": [PASSAGE]})
+    assert '<td class="long">Head: It stays &lt;b&gt; for 30 days after delivery.</td>' in page
+    assert "0.1764" in page
+    assert '<p class="text">&lt;why&gt;</p>' in page
+    assert "no &lt;index&gt; yet" in explanation_page({"passages": [], "no_passages_because": "no <index> yet"})
     page = explanation_page({"neighbours": [{"cosine": 1, "label": "<i>", "text": "<u>", "document_id": "d"}]})
     assert "<u>" not in page

@@ -16,9 +16,9 @@ from tulou.model.finetune.classify import train_classifier
 from tulou.model.passport import chat_passport, classifier_passport, plant_in_conversations, plant_in_labels
 from tulou.model.passport.canaries import candidates, chat_canaries, exposure, label_canaries
 from tulou.model.passport.diversity import balance, diversity
-from tulou.model.passport.gap import curve, lower_first
+from tulou.model.passport.gap import curve, lower_first, smoothed_floor
 from tulou.model.passport.overlap import overlap
-from tulou.model.passport.warnings import find_warnings
+from tulou.model.passport.warnings import find_ungrounded, find_warnings
 from tulou.model.rows import read_rows
 
 
@@ -64,11 +64,11 @@ def test_a_classifier_that_saw_canaries_long_enough_gives_them_away(bert_folder:
         out, scratch = tmp_path / name, tmp_path / f"{name}.scratch"
         scratch.mkdir()
         facts = train_classifier(examples, out, scratch, settings(bert_folder, epochs), tmp_path, Silent())
-        passports[name] = classifier_passport(out, rows, ["where is it 17"], facts["history"], 4, 0)
+        passports[name] = classifier_passport(out, rows, ["where is it 17"], curve(facts), 4, 0)
     long, unseen = passports["long"], passports["unseen"]
     assert long["memorisation"]["exposure_bits"] > unseen["memorisation"]["exposure_bits"]
     assert long["memorisation"]["learnt_by_heart"] >= 3
-    assert any("canaries were learnt by heart" in warning for warning in long["warnings"])
+    assert not any("canaries" in warning for warning in long["warnings"]), "a classifier can be asked for nothing"
     assert 0.3 < unseen["gap"]["membership_auc"] < 0.7, "nothing tells these training rows from the others"
     assert len([point for point in long["curve"]["points"] if "validation_accuracy" in point]) == 30
     assert unseen["diversity"]["labels"]["count"] == 3
@@ -86,7 +86,7 @@ def test_a_chat_model_has_a_passport_too(causal_folder: Path, tmp_path: Path) ->
     pq.write_table(pa.Table.from_pylist(rows, schema=CONVERSATION), tmp_path / "rows" / "conversations-0.parquet")
     planted = plant_in_conversations(tmp_path / "rows", tmp_path / "planted", 2, 0)
     assert len(list(read_rows(planted, CONVERSATION))) == 10
-    passport = chat_passport(causal_folder, planted, ["May I return 1?"], [], 2, 0)
+    passport = chat_passport(causal_folder, planted, ["May I return 1?"], curve({}), 2, 0)
     assert passport["contamination"]["exam"]["identical"] == 1
     assert passport["gap"]["train_rows"] == 4, "canaries are not counted among the rows"
     assert passport["memorisation"]["planted"] == 2
@@ -124,7 +124,7 @@ def test_templates_are_called_narrow_and_people_are_not() -> None:
     def warnings(texts: list[str], labels: list[str]) -> list[str]:
         nothing = {"questions": 0, "copied": 0}
         return find_warnings({
-            "diversity": diversity(texts, labels), "gap": None, "memorisation": None, "curve": curve([]),
+            "diversity": diversity(texts, labels), "gap": None, "memorisation": None, "curve": curve({}),
             "contamination": {"exam": nothing},
         })  # fmt: skip
 
@@ -147,7 +147,32 @@ def test_the_curve_tells_where_the_validation_loss_turned() -> None:
         {"step": 2, "loss": 1.0, "validation_loss": 1.0},
         {"step": 3, "loss": 0.2, "validation_loss": 1.3},
     ]
-    found = curve(history)
+    found = curve({"history": history})
     assert found["best_step"] == 2
     assert found["rise_after_best"] == pytest.approx(0.3)
-    assert curve([])["points"] == []
+    assert curve({"history": history, "best_step": 3})["best_step"] == 3, "the one whose weights were kept"
+    assert curve({})["points"] == []
+
+
+def test_canaries_warn_where_somebody_could_ask_for_them() -> None:
+    kept = {"learnt_by_heart": 2, "planted": 6, "exposure_bits": 3.0, "most_bits": 7.0}
+    passport = {"diversity": diversity([], []), "gap": None, "curve": curve({}), "contamination": {}}
+    assert find_warnings({**passport, "memorisation": {**kept, "can_be_asked": False}}) == []
+    (said,) = find_warnings({**passport, "memorisation": {**kept, "can_be_asked": True}})
+    assert said.startswith("2 of 6 canaries were learnt by heart")
+
+
+def test_sentences_that_nothing_supports_are_warned_of() -> None:
+    figures = {"grounded_sentence_share": 0.5, "grounded_sentences": 5, "sentences": 10}
+    (said,) = find_ungrounded({"groundedness": figures})
+    assert said.startswith("50% of the sentences")
+    assert find_ungrounded({"groundedness": {**figures, "grounded_sentence_share": 0.7}}) == []
+    assert find_ungrounded({"groundedness": {**figures, "grounded_sentence_share": None}}) == []
+    assert find_ungrounded({"accuracy": 1.0}) == []
+
+
+def test_label_smoothing_has_a_floor() -> None:
+    torch = pytest.importorskip("torch")
+    right = torch.tensor([[math.log(0.9 + 0.1 / 4), *[math.log(0.1 / 4)] * 3]])  # what the smoothed target asks for
+    least = torch.nn.functional.cross_entropy(right, torch.tensor([0]), label_smoothing=0.1)
+    assert smoothed_floor(4, 0.1) == pytest.approx(float(least), abs=1e-6)

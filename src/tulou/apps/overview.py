@@ -101,9 +101,21 @@ class Precision:
 
     precision: str  # "fp32", "int8"
     size_bytes: int
-    latency_ms_p50: float
+    latency_ms_p50: float | None  # None where there was nothing to compare it with
     metrics: dict[str, float] = field(default_factory=dict)  # "accuracy", "macro_f1", "perplexity", ...
     is_served: bool = False
+
+
+@dataclass(frozen=True)
+class Version:
+    """One registered version of a model."""
+
+    version: int
+    registered_at: float  # epoch seconds
+    precision: str
+    score: float | None = None  # by which versions compare: accuracy, or next-token accuracy
+    is_served: bool = False
+    has_served: bool = False  # before
 
 
 @dataclass(frozen=True)
@@ -117,6 +129,7 @@ class ModelCard:
     details: dict[str, Any] = field(default_factory=dict)  # "labels", "examples", "parameters", ...
     registered_at: float | None = None
     has_page: bool = False  # whether `card_page` has one
+    versions: tuple[Version, ...] = ()  # the newest first
 
 
 @dataclass(frozen=True)

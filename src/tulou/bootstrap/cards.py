@@ -14,8 +14,9 @@ import pyarrow.compute as pc
 
 from tulou.bootstrap.inputs import exam_texts, tables
 from tulou.bootstrap.judge_stages import OF_SEARCH, ROWS, grounds
-from tulou.bootstrap.model_stages import trained_by
+from tulou.bootstrap.model_stages import learnt_in
 from tulou.bootstrap.project import Project
+from tulou.bootstrap.release import left_out
 from tulou.core.settings import ModelSettings
 from tulou.core.stage import MANIFEST, StageContext, Summary, read_json
 from tulou.core.tables import CONVERSATION, LABELLED
@@ -35,6 +36,7 @@ class Judged:
     folder: Path  # what serves
 
 
+_COMPRESSION = ("table", "chosen", "reason", "front", "max_accuracy_loss")  # of a compress stage's summary
 RETRIEVED = 10  # documents of a search that are looked at
 PASSAGES_A_DOCUMENT = 4  # so many passages are asked for each of them
 
@@ -42,6 +44,7 @@ PASSAGES_A_DOCUMENT = 4  # so many passages are asked for each of them
 def make_card(project: Project, name: str, model: ModelSettings, context: StageContext) -> Summary:
     """Judge the model whose stages are `context.inputs`, write its card and return the headline figures."""
     from tulou.model.card import write_card
+    from tulou.model.passport import find_ungrounded
 
     manifests: dict[str, dict[str, Any]] = {
         stage: read_json(folder / MANIFEST) for stage, folder in context.inputs.items()
@@ -51,7 +54,10 @@ def make_card(project: Project, name: str, model: ModelSettings, context: StageC
     with context.progress.bar(f"Judge {name}", total=2, unit="steps") as bar:
         results = _RESULTS[model.task](Judged(project, name, model, context.inputs, folder))
         bar.advance()
-        passport = _passport(project, name, model, context, manifests) if model.task not in OF_SEARCH else None
+        passport = None
+        if model.task not in OF_SEARCH:
+            passport = _passport(project, name, model, context, manifests)
+            passport["warnings"] = [*find_ungrounded(results), *passport["warnings"]]
         bar.advance()
     card = {
         "name": name,
@@ -61,7 +67,10 @@ def make_card(project: Project, name: str, model: ModelSettings, context: StageC
         "precision": compressed["chosen"],
         "results": results,
         "passport": passport,
-        "compression": {key: compressed[key] for key in ("table", "chosen", "reason")},
+        "compression": {
+            **{key: compressed[key] for key in _COMPRESSION if key in compressed},
+            "left_out": left_out(compressed),
+        },
         "parity": manifests[f"parity.{name}"]["summary"]["precisions"],
         "data": _data(name, model, context.inputs, manifests),
         "budget": _budget(project, manifests),
@@ -171,18 +180,24 @@ _RESULTS: dict[str, Callable[[Judged], dict[str, Any]]] = {
 def _passport(
     project: Project, name: str, model: ModelSettings, context: StageContext, manifests: Mapping[str, Any]
 ) -> dict[str, Any]:
-    from tulou.model.passport import chat_passport, classifier_passport
+    """The passport, its `before` being the curves of the stages in which the model learnt before the last one."""
+    from tulou.model.passport import chat_passport, classifier_passport, curve
 
     write = chat_passport if model.task == "chat" else classifier_passport
-    trained = trained_by(name, model) or ""
-    return write(
+    *before, trained = learnt_in(name, model)
+    passport = write(
         context.inputs[trained],
         context.inputs[f"{ROWS[model.task]}.{name}"],
         exam_texts(project),
-        manifests[trained]["summary"].get("history", ()),
+        curve(manifests[trained]["summary"]),
         project.settings.judge.canaries,
         model.seed,
     )
+    return {
+        **passport,
+        "stage": trained,
+        "before": [{"stage": stage, **curve(manifests[stage]["summary"])} for stage in before],
+    }
 
 
 def _data(name: str, model: ModelSettings, inputs: Mapping[str, Path], manifests: Mapping[str, Any]) -> dict[str, Any]:

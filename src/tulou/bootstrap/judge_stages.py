@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from tulou.bootstrap.inputs import base_digest, exam_digest, tables
-from tulou.bootstrap.model_stages import trained_by
+from tulou.bootstrap.model_stages import learnt_in, trained_by
 from tulou.bootstrap.project import Project
 from tulou.core.settings import ModelSettings
 from tulou.core.stage import Stage, StageContext, Summary
@@ -75,8 +75,8 @@ def parity(project: Project, name: str, model: ModelSettings) -> Stage:
 def card(project: Project, name: str, model: ModelSettings) -> Stage:
     sources = [source.name for source in project.settings.data.source]
     cleaned = tuple(f"clean.{source}" for source in ([model.source] if model.source else sources))
-    trained = trained_by(name, model)
-    made = ("index",) if model.task in OF_SEARCH or not trained else (f"{ROWS[model.task]}.{name}", trained)
+    learnt = learnt_in(name, model)
+    made = ("index",) if model.task in OF_SEARCH or not learnt else (f"{ROWS[model.task]}.{name}", *learnt)
     if model.task == "rerank":
         made = ("index", f"compress.{project.settings.encoder}")
 

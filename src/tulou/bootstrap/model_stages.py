@@ -47,6 +47,19 @@ def trained_by(name: str, model: ModelSettings) -> str | None:
     return f"prefer.{name}" if model.preference else f"finetune.{name}"
 
 
+def learnt_in(name: str, model: ModelSettings) -> list[str]:
+    """Every stage in which the model learns, the last one's output being the trained model."""
+    trained = trained_by(name, model)
+    if model.task != "chat" or trained is None:
+        return [trained] if trained else []
+    tuned = f"finetune.{name}"
+    return [*([f"pretrain.{name}"] if _is_pretrained(model) else []), tuned, *([trained] if trained != tuned else [])]
+
+
+def _is_pretrained(model: ModelSettings) -> bool:
+    return model.base == "scratch" or model.pretrain.tokens > 0
+
+
 def _train(
     owner: Project, name: str, model: ModelSettings, context: StageContext, work: Callable[..., Summary], **given: Any
 ) -> Summary:
@@ -229,8 +242,7 @@ def _chat_model(project: Project, name: str, model: ModelSettings) -> list[Stage
             context.inputs["passages"], exam_texts(project), context.out, model.seed, _snapshot(project)
         )
 
-    is_scratch = model.base == "scratch"
-    is_pretrained = is_scratch or model.pretrain.tokens > 0
+    is_scratch, is_pretrained = model.base == "scratch", _is_pretrained(model)
 
     def pretrain(context: StageContext) -> Summary:
         from tulou.model.base import resolve_base

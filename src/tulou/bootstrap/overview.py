@@ -161,19 +161,34 @@ class ServiceOverview:
 
     def _model(self, name: str) -> cards.ModelCard:
         settings = self._project.settings.models[name]
-        champion = self._project.registry.champion(name)
+        registry = self._project.registry
+        versions = registry.versions(name)
+        champion = next((each for each in versions if each.is_champion), None)
         if champion is None:
             return cards.ModelCard(name, settings.task, settings.base, version="")
+        served = registry.served(name)
+        measured = tuple(_precision(row, champion.precision) for row in champion.table)
         return cards.ModelCard(
             name=name,
             task=settings.task,
             base=settings.base,
             version=str(champion.version),
-            precisions=tuple(_precision(row, champion.precision) for row in champion.table),
+            precisions=measured or (cards.Precision(champion.precision, champion.size_bytes, None, is_served=True),),
             verdict=champion.verdict,
             details=champion.lineage,
             registered_at=champion.registered_at,
             has_page=(champion.folder.parent / "card.html").is_file(),
+            versions=tuple(
+                cards.Version(
+                    version=each.version,
+                    registered_at=each.registered_at,
+                    precision=each.precision,
+                    score=each.score,
+                    is_served=each.is_champion,
+                    has_served=each.version in served,
+                )
+                for each in reversed(versions)
+            ),
         )
 
 

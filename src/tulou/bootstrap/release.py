@@ -77,8 +77,14 @@ def _candidate(name: str, made: Path, manifest: dict[str, Any]) -> Candidate:
         metrics=scores,
         score=scores.get("accuracy", scores.get("token_accuracy")),
         verdict=summary["reason"],
+        left_out=left_out(summary),
         lineage=lineage_of(made, manifest),
     )
+
+
+def left_out(summary: Summary) -> list[dict[str, str]]:
+    """The methods that a compress stage did not try or could not make, each with its reason."""
+    return [*summary.get("left_out", ()), *summary.get("not_made", ())]
 
 
 def lineage_of(made: Path, manifest: dict[str, Any]) -> dict[str, Any]:

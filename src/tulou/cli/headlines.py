@@ -56,6 +56,15 @@ def _card(summary: Summary) -> str:
 
 
 def _compress(summary: Summary) -> str:
+    words = _chosen(summary)
+    missing = [*summary.get("left_out", ()), *summary.get("not_made", ())]
+    if not missing:
+        return words
+    told = "; ".join(f"{each['precision']} ({each['reason']})" for each in missing)
+    return f"{words}, [yellow]left out: {plain(told)}[/yellow]"
+
+
+def _chosen(summary: Summary) -> str:
     rows = {row["precision"]: row for row in summary.get("table", ())}
     served = rows.get(summary.get("chosen", ""))
     if served is None:

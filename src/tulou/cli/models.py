@@ -27,26 +27,26 @@ def list_models(project: ProjectOption = HERE, as_json: JsonOption = False) -> N
     from tulou.bootstrap.project import Project
 
     registry = Project.open(project).registry
-    found = [asdict(version) for name in registry.names() for version in registry.versions(name)]
+    found = [version for name in registry.names() for version in registry.versions(name)]
     if as_json:
-        emit({"models": found})
+        emit({"models": [{**asdict(version), "size_bytes": version.size_bytes} for version in found]})
         return
     rows = table("model", ">version", "", "precision", ">size", ">latency", "accuracy")
     for version in found:
-        measured = next((row for row in version["table"] if row["precision"] == version["precision"]), None)
+        measured = next((row for row in version.table if row["precision"] == version.precision), None)
         rows.add_row(
-            version["name"],
-            str(version["version"]),
-            "champion" if version["is_champion"] else "challenger" if version["is_challenger"] else "",
-            version["precision"],
-            human_bytes(measured["size_bytes"]) if measured else "",
+            version.name,
+            str(version.version),
+            "champion" if version.is_champion else "challenger" if version.is_challenger else "",
+            version.precision,
+            human_bytes(version.size_bytes),
             f"{measured['latency_ms_p50']:.1f} ms" if measured else "",
             accuracy_of(measured) if measured else "",
         )
     stdout.print(rows)
     for version in found:
-        if version["is_champion"]:
-            why = plain(f"{version['name']} {version['version']}: {version['verdict']}")
+        if version.is_champion:
+            why = plain(f"{version.name} {version.version}: {version.verdict}")
             stdout.print(why, style="dim", soft_wrap=True)
 
 

@@ -39,6 +39,8 @@ METHODS: dict[str, Method] = {
     "int4_sym": Method("precision", ("chat",), (64,)),
 }
 
+_MODELS: dict[Task, str] = {"classify": "classifiers", "chat": "chat models"}
+
 
 @dataclass(frozen=True)
 class Step:
@@ -82,9 +84,14 @@ def without_shaping(methods: Iterable[str]) -> tuple[str, ...]:
     return tuple(method for method in methods if all(METHODS[step.name].kind != "shape" for step in parse(method)))
 
 
-def left_out(methods: Iterable[str], task: Task) -> list[str]:
-    """Methods that are not for models of this task."""
-    return [method for method in methods if not all(task in METHODS[step.name].tasks for step in parse(method))]
+def left_out(methods: Iterable[str], task: Task) -> list[dict[str, str]]:
+    """Methods that are not for models of this task, each with what it is for."""
+    found = []
+    for method in methods:
+        if unfit := next((step.name for step in parse(method) if task not in METHODS[step.name].tasks), None):
+            meant = " and ".join(_MODELS[each] for each in METHODS[unfit].tasks)
+            found.append({"precision": method, "reason": f"{unfit} is for {meant} only"})
+    return found
 
 
 def parse(method: str) -> list[Step]:

@@ -26,6 +26,7 @@ from tulou.core.errors import ModelError
 from tulou.core.extras import load_extra
 from tulou.core.stage import read_json, write_json
 from tulou.core.urls import without_secrets
+from tulou.model.compress.compare import size_bytes
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -55,6 +56,7 @@ class ModelVersion:
     lineage: dict[str, Any]
     registered_at: float  # seconds since the epoch
     folder: Path  # of the precision that serves
+    left_out: tuple[dict[str, str], ...] = ()  # methods of compression that were not tried: precision, reason
     is_champion: bool = False
     is_challenger: bool = False
 
@@ -63,6 +65,12 @@ class ModelVersion:
         """The safetensors folder that the served graph was exported from; None where none was registered."""
         folder = self.folder.parent / WEIGHTS
         return folder if folder.is_dir() else None
+
+    @property
+    def size_bytes(self) -> int:
+        """What serves, graph and weights; measured now where nothing was compressed and so nothing compared."""
+        measured = next((row for row in self.table if row["precision"] == self.precision), {})
+        return int(measured.get("size_bytes") or size_bytes(self.folder))
 
 
 @dataclass(frozen=True)
@@ -78,6 +86,7 @@ class Candidate:
     score: float | None = None
     verdict: str = ""
     lineage: Mapping[str, Any] = field(default_factory=dict)
+    left_out: Sequence[Mapping[str, str]] = ()
 
 
 @dataclass(frozen=True)
@@ -355,6 +364,7 @@ def _version(entry: Any, name: str, champion: int | None, challenger: int | None
         lineage=record["lineage"],
         registered_at=entry.creation_timestamp / 1000,
         folder=folder / record["precision"],
+        left_out=tuple(record.get("left_out", ())),
         is_champion=int(entry.version) == champion,
         is_challenger=int(entry.version) == challenger,
     )

@@ -7,13 +7,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from tulou.model.card.parts import facts, number, percent, safe, section, table
-from tulou.model.card.pictures import confusion, curves, reliability
+from tulou.model.card.passport import passport_section
+from tulou.model.card.pictures import confusion, reliability
 from tulou.model.card.style import STYLE
+from tulou.model.compress.picture import pareto_picture
 
 Card = Mapping[str, Any]
-
-_CURVES = {"loss": "训练损失 · training loss", "validation_loss": "验证损失 · validation loss"}
-_ACCURACY = {"validation_accuracy": "验证正确率 · validation accuracy"}
 
 
 def page(card: Card) -> str:
@@ -23,7 +22,7 @@ def page(card: Card) -> str:
         _results(results),
         _retrieval(results.get("retrieval")),
         _weak(results),
-        _passport(passport),
+        passport_section(passport),
         _compression(card.get("compression") or {}),
         _parity(card.get("parity") or []),
         _data(card.get("data") or {}),
@@ -54,8 +53,8 @@ def _results(results: Card) -> str:
     grounded = results.get("groundedness") or {}
     shown = facts([
         ("正确率 · accuracy", percent(results.get("accuracy"))),
-        ("95 %", f"{interval[0]:.1%} – {interval[1]:.1%}" if interval else None),
-        ("macro-F1", number(results.get("macro_f1"))),
+        ("95 % 区间 · 95 % interval", f"{interval[0]:.1%} – {interval[1]:.1%}" if interval else None),
+        ("宏平均 F1 · macro-F1", number(results.get("macro_f1"))),
         ("校准误差 · calibration error", number(calibration["expected_calibration_error"]) if calibration else None),
         ("困惑度 · perplexity", number(results.get("perplexity"), 2)),
         ("下一词正确率 · next-token accuracy", percent(results.get("token_accuracy"))),
@@ -83,22 +82,24 @@ def _segments(segments: Card) -> str:
     parts = []
     for column, values in segments.items():
         figures = [key for key in next(iter(values.values()), {}) if key in _SEGMENT_FIGURES]
-        rows = [[value, *(_SEGMENT_FIGURES[key](row[key]) for key in figures)] for value, row in values.items()]
-        parts.append(
-            table(f"按 {safe(column)} · By {safe(column)}", [safe(column), *(f">{key}" for key in figures)], rows)
-        )
+        rows = [[value, *(_SEGMENT_FIGURES[key][1](row[key]) for key in figures)] for value, row in values.items()]
+        heads = [f">{_SEGMENT_FIGURES[key][0]}" for key in figures]
+        if column == "language":
+            parts.append(table("按语言 · By language", ["语言 · language", *heads], rows))
+        else:
+            parts.append(table(f"按 {safe(column)} · By {safe(column)}", [safe(column), *heads], rows))
     return "".join(parts)
 
 
-_SEGMENT_FIGURES: dict[str, Callable[[Any], str | None]] = {
-    "rows": lambda value: f"{value:,}",
-    "conversations": lambda value: f"{value:,}",
-    "questions": lambda value: f"{value:,}",
-    "accuracy": percent,
-    "macro_f1": number,
-    "perplexity": lambda value: number(value, 2),
-    "token_accuracy": percent,
-    "mrr": number,
+_SEGMENT_FIGURES: dict[str, tuple[str, Callable[[Any], str | None]]] = {
+    "rows": ("行 · rows", lambda value: f"{value:,}"),
+    "conversations": ("对话 · conversations", lambda value: f"{value:,}"),
+    "questions": ("问题 · questions", lambda value: f"{value:,}"),
+    "accuracy": ("正确率 · accuracy", percent),
+    "macro_f1": ("宏平均 F1 · macro-F1", number),
+    "perplexity": ("困惑度 · perplexity", lambda value: number(value, 2)),
+    "token_accuracy": ("下一词正确率 · next-token accuracy", percent),
+    "mrr": ("平均倒数排名 · MRR", number),
 }
 
 
@@ -107,7 +108,9 @@ def _labels(labels: Card) -> str:
         [label, f"{row['rows']:,}", percent(row["precision"]), percent(row["recall"]), number(row["f1"])]
         for label, row in sorted(labels.items(), key=lambda item: item[1]["f1"])
     ]
-    return table("标签 · Labels", ["label", ">rows", ">precision", ">recall", ">F1"], rows)
+    return table(
+        "标签 · Labels", ["标签 · label", ">行 · rows", ">精确率 · precision", ">召回率 · recall", ">F1"], rows
+    )
 
 
 def _retrieval(found: Card | None) -> str:
@@ -116,7 +119,7 @@ def _retrieval(found: Card | None) -> str:
     shown = facts([
         ("问题 · questions", f"{found['questions']:,}"),
         *((f"hit@{k}", percent(share)) for k, share in found["hit_rate"].items()),
-        ("MRR", number(found["mrr"])),
+        ("平均倒数排名 · MRR", number(found["mrr"])),
         *((f"nDCG@{k}", number(share)) for k, share in found["ndcg"].items() if k != "1"),
     ])  # fmt: skip
     missed = "".join(f"<li>{safe(question)}</li>" for question in found["missed"])
@@ -134,66 +137,19 @@ def _weak(results: Card) -> str:
     ungrounded = [[row["sentence"], row["id"]] for row in (results.get("groundedness") or {}).get("ungrounded", ())]
     return section(
         "不擅长什么 · What it is bad at",
-        table("最常混淆 · Mistaken most", ["wrong", ">times", "text", ">sure", "row"], mistakes),
-        table("最难的回答 · Hardest answers", ["question", "answer", ">perplexity"], hardest),
-        table("没有依据的句子 · Sentences without ground", ["sentence", "row"], ungrounded),
-    )
-
-
-def _passport(passport: Card | None) -> str:
-    if not passport:
-        return ""
-    gap, kept, variety = passport["gap"] or {}, passport["memorisation"], passport["diversity"]
-    points = passport["curve"]["points"]
-    pictures = "".join(
-        f"<div>{curves(points, names)}</div>"
-        for names in (_CURVES, _ACCURACY)
-        if any(key in point for point in points for key in names)
-    )
-    shown = facts([
-        ("训练行损失 · loss on training rows", number(gap.get("train_loss"))),
-        ("未见行损失 · on held-out rows", number(gap.get("held_out_loss"))),
-        ("正确率之差 · accuracy gap", percent(gap.get("accuracy_gap"))),
-        ("成员推断 AUC · membership AUC", number(gap.get("membership_auc"), 2)),
-        ("金丝雀 · canary exposure", f"{kept['exposure_bits']:.1f} / {kept['most_bits']:.1f} bit" if kept else None),
-        ("未记住时 · if nothing was kept", f"{kept['expected_bits']:.1f} bit" if kept else None),
-    ])  # fmt: skip
-    diversity = facts([
-        ("压缩比 · compression ratio", number(variety["compression_ratio"], 1)),
-        ("distinct-1", number(variety["distinct_1"])),
-        ("distinct-2", number(variety["distinct_2"])),
-        ("distinct-4", number(variety["distinct_4"])),
-        ("自相似 · self-similarity", number(variety["self_similarity"])),
-        ("标签熵 · label entropy", percent(variety["labels"]["entropy_share"]) if "labels" in variety else None),
-    ])  # fmt: skip
-    overlaps = [
-        [
-            name,
-            f"{each['questions']:,}",
-            each["identical"],
-            each["copied"],
-            each["suspect"],
-            percent(each["mean_share"]),
-        ]
-        for name, each in passport["contamination"].items()
-    ]
-    examples = [
-        [name, row["question"], row["text"], percent(row["share"], 0)]
-        for name, each in passport["contamination"].items()
-        for row in each["examples"][:3]
-    ]
-    return section(
-        "过拟合护照 · Overfit passport",
-        shown,
-        f'<div class="columns">{pictures}</div>' if pictures else "",
         table(
-            "训练集里的考题 · Exam in the training set",
-            ["", ">rows", ">identical", ">copied", ">half", ">mean share"],
-            overlaps,
+            "最常混淆 · Mistaken most",
+            ["错认 · wrong", ">次 · times", "文本 · text", ">把握 · sure", "行 · row"],
+            mistakes,
         ),
-        table("", ["", "question", "training row", ">share"], examples),
-        f"<h3>训练集的多样性 · Diversity of the training set</h3>{diversity}",
+        table("最难的回答 · Hardest answers", ["问题 · question", "回答 · answer", ">困惑度 · perplexity"], hardest),
+        table("没有依据的句子 · Sentences without ground", ["句子 · sentence", "行 · row"], ungrounded),
     )
+
+
+def _quality(made: Card) -> str:
+    kind = "accuracy" if any("accuracy" in row for row in made.get("table", ())) else "token_accuracy"
+    return _SEGMENT_FIGURES[kind][0]
 
 
 def _compression(made: Card) -> str:
@@ -206,11 +162,26 @@ def _compression(made: Card) -> str:
         ]
         for row in made.get("table", ())
     ]
+    picture = ""
+    if len(rows) > 1 and "front" in made:
+        drawn = pareto_picture(made["table"], made["front"], made["chosen"], made["max_accuracy_loss"])
+        picture = f'<div class="search">{drawn}</div><p class="soft">{_PARETO}</p>'
+    missing = "".join(
+        f"<li><b>{safe(each['precision'])}</b>: {safe(each['reason'])}</li>" for each in made.get("left_out", ())
+    )
     return section(
         "压缩 · Compression",
-        table("", ["precision", ">MB", ">ms p50", ">accuracy"], rows),
+        table("", ["精度 · precision", ">MB", ">ms p50", f">{_quality(made)}"], rows),
         f'<p class="soft">{safe(made["reason"])}</p>' if rows else "",
+        picture,
+        f"<h3>没有采用的方法 · Methods left out</h3><ul>{missing}</ul>" if missing else "",
     )
+
+
+_PARETO = (
+    "面积是大小，绿色的没有被别的全面超过，红圈是正在服务的，底色带是允许的损失 · the area is the size; green ones are "
+    "beaten by no other; the ring is what serves; the band is the loss that is allowed"
+)
 
 
 def _parity(figures: Any) -> str:
@@ -224,7 +195,13 @@ def _parity(figures: Any) -> str:
         ]
         for each in figures
     ]
-    columns = ["precision", ">probes", ">logit difference", ">same labels or answers", ">cosine, or same next tokens"]
+    columns = [
+        "精度 · precision",
+        ">样例 · probes",
+        ">logit 之差 · logit difference",
+        ">同标签或回答 · same labels or answers",
+        ">余弦或同词 · cosine, or same next tokens",
+    ]
     return section("训练与服务一致 · Served as trained", table("", columns, rows))
 
 
@@ -235,8 +212,13 @@ def _alike(figures: Card) -> str | None:
     return f"{figures['same_next_token']}/{figures['positions']}" if "positions" in figures else None
 
 
+_SPLITS = {"train": "训练 · train", "validation": "验证 · validation", "test": "测试 · test"}
+
+
 def _data(data: Card) -> str:
-    splits = facts([(safe(name), f"{count:,}") for name, count in (data.get("splits") or {}).items()])
+    splits = facts(
+        [(_SPLITS.get(name, safe(name)), f"{count:,}") for name, count in (data.get("splits") or {}).items()]
+    )
     languages = ", ".join(f"{safe(name)} {count:,}" for name, count in (data.get("languages") or {}).items())
     sources = [
         [name, f"{each['in']:,}", f"{each['kept']:,}", each["fingerprint"]]
@@ -255,10 +237,10 @@ def _data(data: Card) -> str:
         "数据 · Data",
         splits,
         f'<p class="soft">{languages}</p>' if languages else "",
-        table("来源 · Sources", ["source", ">records", ">kept", "fingerprint"], sources),
-        table("清洗 · What cleaning did to the training records", ["rule", ">times"], rules),
+        table("来源 · Sources", ["来源 · source", ">记录 · records", ">保留 · kept", "指纹 · fingerprint"], sources),
+        table("清洗 · What cleaning did to the training records", ["规则 · rule", ">次 · times"], rules),
         told,
-        table("指纹 · Fingerprints", ["stage", "fingerprint"], (data.get("fingerprints") or {}).items()),
+        table("指纹 · Fingerprints", ["阶段 · stage", "指纹 · fingerprint"], (data.get("fingerprints") or {}).items()),
     )
 
 
@@ -274,7 +256,14 @@ def _budget(rows: Any) -> str:
         ]
         for row in rows
     ]
-    columns = ["stage", ">predicted s", ">took s", ">off", ">predicted GB", ">held GB"]
+    columns = [
+        "阶段 · stage",
+        ">预计 s · predicted",
+        ">实际 s · took",
+        ">偏差 · off",
+        ">预计 GB · predicted",
+        ">占用 GB · held",
+    ]
     return section("预算与实际 · Predicted and actual", table("", columns, shown))
 
 

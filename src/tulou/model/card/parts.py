@@ -9,6 +9,8 @@ from typing import Any
 
 _UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufffe]+")
 
+_SHORT = 32  # characters of a cell that stays on one line: a name, an id
+
 
 def section(title: str, *parts: str, style: str = "") -> str:
     """A section, or nothing where none of its parts says anything."""
@@ -23,15 +25,24 @@ def facts(pairs: Iterable[tuple[str, str | None]]) -> str:
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """A table; columns that start with '>' hold figures. Nothing where there are no rows."""
-    styles = [' class="n"' if column.startswith(">") else "" for column in columns]
+    """A table; columns that start with '>' hold figures. Nothing where there are no rows.
+
+    Columns of sentences get room to be read in; where a screen is narrower than all columns, the table scrolls.
+    """
+    shown = [[str(cell) for cell in row] for row in rows]
+    kinds = [
+        "n" if column.startswith(">") else "long" if any(len(row[place]) > _SHORT for row in shown) else ""
+        for place, column in enumerate(columns)
+    ]
+    styles = [f' class="{kind}"' if kind else "" for kind in kinds]
     body = "".join(
         f"<tr>{''.join(f'<td{style}>{safe(cell)}</td>' for style, cell in zip(styles, row, strict=True))}</tr>"
-        for row in rows
+        for row in shown
     )
     if not body:
         return ""
-    head = "".join(f"<th{style}>{column.lstrip('>')}</th>" for style, column in zip(styles, columns, strict=True))
+    heads = [column.lstrip(">").replace(" ·", "&nbsp;·") for column in columns]
+    head = "".join(f"<th{style}>{name}</th>" for style, name in zip(styles, heads, strict=True))
     heading = f"<h3>{title}</h3>" if title else ""
     return f'{heading}<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 

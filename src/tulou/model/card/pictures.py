@@ -7,6 +7,7 @@ from html import escape
 from typing import Any
 
 _LEFT, _TOP = 44, 12  # px, room for the axis and above the plot
+_NAMES = 16  # px above that, for the names of lines
 _COLORS = ("a", "b", "c")
 
 
@@ -64,15 +65,26 @@ def confusion(matrix: Mapping[str, Any]) -> str:
     )
 
 
-def curves(points: Sequence[Mapping[str, float]], names: Mapping[str, str], width: int = 420, height: int = 220) -> str:
-    """One line for each key of `names` that the points have, over steps; `names` gives what each is called."""
+def curves(
+    points: Sequence[Mapping[str, float]],
+    names: Mapping[str, str],
+    width: int = 420,
+    height: int = 220,
+    kept: float | None = None,
+) -> str:
+    """One line for each key of `names` that the points have, over steps; `names` gives what each is called.
+
+    `kept` is the step whose weights were kept.
+    """
     lines = {key: [(p["step"], p[key]) for p in points if key in p] for key in names}
     lines = {key: line for key, line in lines.items() if line}
     values = [value for line in lines.values() for _, value in line]
     steps = [point["step"] for point in points]
     low, high = min(0.0, *values), max(values) or 1.0
-    first, last = min(steps), max(steps)
+    first, last = min(steps if kept is None else [*steps, kept]), max(steps)
     parts = [_frame(width, height, (f"{low:g}", "", f"{high:.2g}"), (f"{first:g}", "", f"{last:g}"))]
+    if kept is not None:
+        parts.append(_kept(_LEFT + width * (kept - first) / max(1, last - first), kept, width, height))
     for number, (key, line) in enumerate(lines.items()):
         color = _COLORS[number % len(_COLORS)]
         places = [
@@ -85,10 +97,18 @@ def curves(points: Sequence[Mapping[str, float]], names: Mapping[str, str], widt
             f'<circle class="{color}" cx="{x:.1f}" cy="{y:.1f}" r="3"><title>{step:g}: {value:.4g}</title></circle>'
             for (x, y), (step, value) in zip(places, line, strict=True)
         ]
-        x, y = _LEFT + width - 8, _TOP + 16 + 16 * number
-        parts.append(f'<text class="{color} end" x="{x}" y="{y}">{escape(names[key])}</text>')
+        parts.append(f'<text class="{color}" x="{_LEFT + width // 2 * number}" y="-2">{escape(names[key])}</text>')
     parts.append(_axis_names(width, height, "步 · step", ""))
-    return _svg(width, height, parts, "training curve")
+    return _svg(width, height, parts, "training curve", above=_NAMES)
+
+
+def _kept(x: float, step: float, width: int, height: int) -> str:
+    """A line at the step whose weights were kept, its name on the side that has room."""
+    beside, side = (x - 5, "end") if x > _LEFT + width / 2 else (x + 5, "start")
+    return (
+        f'<line class="ideal" x1="{x:.1f}" x2="{x:.1f}" y1="{_TOP}" y2="{_TOP + height}"/>'
+        f'<text class="n {side}" x="{beside:.1f}" y="{_TOP + height / 2:.1f}">保留 · kept: {step:g}</text>'
+    )
 
 
 def _frame(width: int, height: int, ys: Sequence[str], xs: Sequence[str]) -> str:
@@ -109,8 +129,8 @@ def _axis_names(width: int, height: int, below: str, beside: str) -> str:
     )
 
 
-def _svg(width: int, height: int, parts: Sequence[str], label: str) -> str:
-    box = f"0 0 {_LEFT + width + 12} {_TOP + height + 40}"
+def _svg(width: int, height: int, parts: Sequence[str], label: str, above: int = 0) -> str:
+    box = f"0 {-above} {_LEFT + width + 12} {_TOP + height + 40 + above}"
     return (
         f'<svg viewBox="{box}" style="max-width:{_LEFT + width + 12}px" role="img" aria-label="{label}">'
         f"{''.join(parts)}</svg>"

@@ -90,7 +90,14 @@ def search(
         _link(made[name], out / name, without=(QUALITY,))
     served = next(plan for plan in plans if plan.name == chosen)
     _link(_weights(served, trained, scratch), out / WEIGHTS)
-    summary = {"table": table, "chosen": chosen, "reason": reason, "front": kept, "not_made": not_made}
+    summary = {
+        "table": table,
+        "chosen": chosen,
+        "reason": reason,
+        "max_accuracy_loss": settings.max_accuracy_loss,
+        "front": kept,
+        "not_made": not_made,
+    }
     if len(table) > 1:
         picture = pareto_picture(table, kept, chosen, settings.max_accuracy_loss)
         (out / PICTURE).write_text(picture, encoding="utf-8")

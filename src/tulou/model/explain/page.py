@@ -6,26 +6,36 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-_STYLE = """
-:root{color-scheme:light dark;--ink:#1d2126;--soft:#66707a;--page:#fff;--for:47,125,91;--against:180,83,60}
-@media(prefers-color-scheme:dark){:root{--ink:#e6e8ea;--soft:#98a1a9;--page:#16181a;
+from tulou.model.card.parts import table
+from tulou.model.card.style import TABLE
+
+_STYLE = (
+    """
+:root{color-scheme:light dark;--ink:#1d2126;--soft:#66707a;--line:#e3e6e9;--page:#fff;--for:47,125,91;
+--against:180,83,60}
+@media(prefers-color-scheme:dark){:root{--ink:#e6e8ea;--soft:#98a1a9;--line:#31363b;--page:#16181a;
 --for:79,168,127;--against:208,117,95}}
+*{box-sizing:border-box}
 body{margin:0;background:var(--page);color:var(--ink);font:16px/1.7 system-ui,
-"PingFang SC","Microsoft YaHei",sans-serif}
-main{max-width:760px;margin:0 auto;padding:32px 20px}h1{font-size:20px}h2{font-size:15px;color:var(--soft)}
+"PingFang SC","Microsoft YaHei","Noto Sans CJK SC","WenQuanYi Micro Hei",sans-serif;-webkit-text-size-adjust:100%}
+main{max-width:1040px;margin:0 auto;padding:32px 20px}
+h1{font-size:20px;overflow-wrap:anywhere}h3{font-size:15px;color:var(--soft);margin:26px 0 6px}
 .text{font-size:19px;line-height:2;white-space:pre-wrap;overflow-wrap:anywhere}
 .text span{border-radius:3px;padding:2px 0}
 .for{background:rgba(var(--for),var(--much))}.against{background:rgba(var(--against),var(--much))}
-p.soft,td.soft{color:var(--soft);font-size:13px}table{border-collapse:collapse;width:100%;font-size:14px}
-td{padding:5px 12px 5px 0;vertical-align:top;border-top:1px solid rgba(128,128,128,.25);overflow-wrap:anywhere}
+.soft{color:var(--soft);font-size:13px}
 """
+    + TABLE
+)
 
 
 def explanation_page(found: Mapping[str, Any]) -> str:
     """`found` is what `tulou explain TEXT --json` says."""
-    parts = [_classified(found.get("classification")), _rows(found.get("neighbours", ())), _passages(found)]
+    told = found.get("classification")
+    parts = [_classified(told) if told else _asked(found), _rows(found.get("neighbours", ())), _passages(found)]
     return (
-        '<!doctype html><html><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+        '<!doctype html><html lang="zh"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width,initial-scale=1">'
         f"<title>tulou explain</title><style>{_STYLE}</style></head><body><main>{''.join(parts)}</main></body></html>\n"
     )
 
@@ -47,9 +57,11 @@ def highlighted(text: str, tokens: Sequence[Mapping[str, Any]]) -> str:
     return "".join(parts) + escape(text[place:])
 
 
-def _classified(found: Mapping[str, Any] | None) -> str:
-    if not found:
-        return ""
+def _asked(found: Mapping[str, Any]) -> str:
+    return f'<p class="text">{escape(found["text"])}</p>' if found.get("text") else ""
+
+
+def _classified(found: Mapping[str, Any]) -> str:
     return (
         f"<h1>{escape(found['label'])} · {found['probability']:.1%}</h1>"
         f'<p class="text">{highlighted(found["text"], found["tokens"])}</p>'
@@ -59,23 +71,22 @@ def _classified(found: Mapping[str, Any] | None) -> str:
 
 
 def _rows(rows: Sequence[Mapping[str, Any]]) -> str:
-    if not rows:
-        return ""
-    body = "".join(
-        f"<tr><td>{row['cosine']:.3f}</td><td>{escape(row['label'])}</td><td>{escape(row['text'])}</td>"
-        f'<td class="soft">{escape(row["document_id"])}</td></tr>'
-        for row in rows
-    )
-    return f"<h2>训练集中最近的 · Nearest training rows</h2><table>{body}</table>"
+    shown = [[f"{row['cosine']:.3f}", row["label"], row["text"], row["document_id"]] for row in rows]
+    columns = [">余弦 · cosine", "标签 · label", "训练行 · training row", "记录 · record"]
+    return table("训练集中最近的 · Nearest training rows", columns, shown)
 
 
 def _passages(found: Mapping[str, Any]) -> str:
-    rows = found.get("passages", ())
-    if not rows:
-        return ""
-    body = "".join(
-        f"<tr><td>{row['cosine']:.2f} / {row['lexical']:.2f}</td><td>{escape(row['heading'] or row['title'])}</td>"
-        f'<td>{escape(row["text"])}</td><td class="soft">{escape(row["uri"])}</td></tr>'
-        for row in rows
-    )
-    return f"<h2>找到的段落（向量 / 词） · Passages found (vector / words)</h2><table>{body}</table>"
+    """As the terminal shows them, whole; and why there are none, where that is known."""
+    shown = [
+        [
+            f"{hit['score']:.4f}", f"{hit['cosine']:.2f}", f"{hit['lexical']:.2f}",
+            f"{hit['heading'] or hit['title']}: {hit['text']}", hit["uri"],
+        ]
+        for hit in found.get("passages", ())
+    ]  # fmt: skip
+    title = "找到的段落 · Passages found"
+    if not shown and (reason := found.get("no_passages_because")):
+        return f'<h3>{title}</h3><p class="soft">{escape(reason)}</p>'
+    columns = [">得分 · score", ">余弦 · cosine", ">词 · words", "段落 · passage", "资料 · document"]
+    return table(title, columns, shown)

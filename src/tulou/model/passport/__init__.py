@@ -26,15 +26,17 @@ from tulou.model.passport.canaries import (
     plant_labels,
 )
 from tulou.model.passport.diversity import diversity
-from tulou.model.passport.gap import curve, gap
+from tulou.model.passport.gap import curve, gap, smoothed_floor
 from tulou.model.passport.losses import ChatLosses, ClassifierLosses, sample
 from tulou.model.passport.overlap import overlap
-from tulou.model.passport.warnings import find_warnings
+from tulou.model.passport.warnings import find_ungrounded, find_warnings
 from tulou.model.rows import read_rows
 
 __all__ = [
     "chat_passport",
     "classifier_passport",
+    "curve",
+    "find_ungrounded",
     "plant_in_conversations",
     "plant_in_labels",
 ]
@@ -57,11 +59,16 @@ def classifier_passport(
     trained: Path,
     examples: Path,
     exam: Sequence[str],
-    history: Sequence[Mapping[str, Any]],
+    learnt: Mapping[str, Any],
     canaries: int,
     seed: int,
 ) -> dict[str, Any]:
-    """The passport of the classifier in `trained`, which was trained on `examples` and `canaries` planted by `seed`."""
+    """The passport of the classifier in `trained`, which was trained on `examples` and `canaries` planted by `seed`.
+
+    `learnt` is the `curve` of its training.
+    """
+    from tulou.model.learners import LABEL_SMOOTHING
+
     rows = [row for row in read_rows(examples, LABELLED) if row["document_id"] != DOCUMENT]
     train = [row for row in rows if row["split"] == "train"]
     held_out = [row for row in rows if row["split"] == "test"] or [row for row in rows if row["split"] == "validation"]
@@ -73,9 +80,9 @@ def classifier_passport(
 
     pairs = [[(row["text"], row["label"]) for row in sample(part, LABELLED_ROWS, seed)] for part in (train, held_out)]
     return _passport(
-        curve(history),
+        {**learnt, "smoothed_floor": smoothed_floor(len(losses_of.labels), LABEL_SMOOTHING)},
         gap(losses_of(pairs[0]), losses_of(pairs[1])) if all(pairs) else None,
-        exposure(planted, lambda _: losses_of.labels, losses),
+        {**exposure(planted, lambda _: losses_of.labels, losses), "can_be_asked": False},
         {
             "exam": overlap(exam, [(row["id"], row["text"]) for row in train]),
             "held-out": overlap([row["text"] for row in held_out], [(row["id"], row["text"]) for row in train]),
@@ -88,7 +95,7 @@ def chat_passport(
     trained: Path,
     examples: Path,
     exam: Sequence[str],
-    history: Sequence[Mapping[str, Any]],
+    learnt: Mapping[str, Any],
     canaries: int,
     seed: int,
 ) -> dict[str, Any]:
@@ -104,9 +111,12 @@ def chat_passport(
     talks = [[row["messages"] for row in sample(part, CONVERSATIONS, seed)] for part in (train, held_out)]
     asked = [(row["id"], _question(row)) for row in train]
     return _passport(
-        curve(history),
+        dict(learnt),
         gap(losses_of(talks[0]), losses_of(talks[1])) if all(talks) else None,
-        exposure(chat_canaries(canaries, seed), lambda canary: candidates(canary, CANDIDATES, seed), losses),
+        {
+            **exposure(chat_canaries(canaries, seed), lambda canary: candidates(canary, CANDIDATES, seed), losses),
+            "can_be_asked": True,
+        },
         {"exam": overlap(exam, asked), "held-out": overlap([_question(row) for row in held_out], asked)},
         diversity([question for _, question in asked], (), seed),
     )

@@ -7,6 +7,7 @@ than one that was held out. One half says that nobody can tell; near one, the mo
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,18 +17,29 @@ from tulou.model.passport.losses import RowLosses
 CURVES = ("loss", "validation_loss", "validation_accuracy")
 
 
-def curve(history: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The points of the training summary's history; empty where the recipe writes none."""
+def curve(learnt: Mapping[str, Any]) -> dict[str, Any]:
+    """The points of a training stage's summary, and the step whose weights were kept; empty where it tells none."""
     points = [
-        {"step": past["step"], **{key: past[key] for key in CURVES if past.get(key) is not None}} for past in history
+        {"step": past["step"], **{key: past[key] for key in CURVES if past.get(key) is not None}}
+        for past in learnt.get("history", ())
     ]
     held_out = [point["validation_loss"] for point in points if "validation_loss" in point]
     rise = held_out[-1] / min(held_out) - 1 if held_out and min(held_out) > 0 else None
     return {
         "points": points,
-        "best_step": _best_step(points),
+        "best_step": _best_step(points) if learnt.get("best_step") is None else learnt["best_step"],
         "rise_after_best": rise,  # of the validation loss, from its lowest to the last step's
     }
+
+
+def smoothed_floor(labels: int, smoothing: float) -> float:
+    """The lowest cross entropy (nats) that label smoothing allows: the entropy of the target it asks for.
+
+    Szegedy et al. 2016: the right one of `labels` gets 1 - smoothing, and all of them an equal part of the rest.
+    """
+    rest = smoothing / labels
+    right = 1 - smoothing + rest
+    return -right * math.log(right) - (labels - 1) * rest * math.log(rest)
 
 
 def gap(train: RowLosses, held_out: RowLosses) -> dict[str, Any]:

@@ -1,5 +1,8 @@
 """What in a passport a person should look at, each with its number and the limit that it crosses.
 
+Canaries that were learnt by heart are a warning where somebody could ask for them: of a model that writes. A classifier
+names labels only, and learns a row by heart that it sees for some epochs; its figure is told without a warning.
+
 Limits of diversity were measured on samples of 10,000 tokens: tickets and questions of people (BANKING77, the sample
 shop, either language alone) compress to 1/2.6 to 1/3.9 and have 0.56 to 0.89 distinct runs of four; the same with 100
 sentences repeated under other numbers gives 8.0 and 0.21, with 20 sentences 12 and 0.12.
@@ -18,6 +21,7 @@ MIN_LABEL_ROWS = 10  # what "few-shot" still means in Casanueva et al. 2020
 MAX_ACCURACY_GAP = 0.1
 MAX_MEMBERSHIP_AUC = 0.75  # half way from telling nothing to telling everything
 MAX_RISE = 0.1  # of the validation loss after its best step
+MIN_GROUNDED = 0.7  # of the sentences that a model writes; a reader of three then meets one that nothing supports
 
 
 def find_warnings(passport: Mapping[str, Any]) -> list[str]:
@@ -26,6 +30,18 @@ def find_warnings(passport: Mapping[str, Any]) -> list[str]:
     _overfitted(passport, found)
     _contaminated(passport["contamination"], found)
     return found
+
+
+def find_ungrounded(results: Mapping[str, Any]) -> list[str]:
+    """The same of what a chat model scored on held-out rows."""
+    figures = results.get("groundedness") or {}
+    share = figures.get("grounded_sentence_share")
+    if share is None or share >= MIN_GROUNDED:
+        return []
+    return [
+        f"{share:.0%} of the sentences that it writes are supported by the passages shown to it "
+        f"({figures['grounded_sentences']:,} of {figures['sentences']:,}, limit {MIN_GROUNDED:.0%})"
+    ]
 
 
 def _narrow(figures: Mapping[str, Any], found: list[str]) -> None:
@@ -67,10 +83,11 @@ def _overfitted(passport: Mapping[str, Any], found: list[str]) -> None:
     if (rise := passport["curve"]["rise_after_best"]) is not None and rise > MAX_RISE:
         found.append(f"the validation loss rose by {rise:.0%} after its best step (limit {MAX_RISE:.0%})")
     memorised = passport["memorisation"]
-    if memorised and memorised["learnt_by_heart"]:
+    if memorised and memorised["can_be_asked"] and memorised["learnt_by_heart"]:
         found.append(
             f"{memorised['learnt_by_heart']} of {memorised['planted']} canaries were learnt by heart "
-            f"(exposure {memorised['exposure_bits']:.1f} of {memorised['most_bits']:.1f} bits)"
+            f"(exposure {memorised['exposure_bits']:.1f} of {memorised['most_bits']:.1f} bits): who asks for them gets "
+            "them, and so perhaps other rows"
         )
 
 

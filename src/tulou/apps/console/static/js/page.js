@@ -16,7 +16,7 @@ export const has = (key) => key in dictionary;
 
 const numbers = new Intl.NumberFormat(locale, { maximumFractionDigits: 1 });
 const clock = new Intl.DateTimeFormat(locale, { hour: "2-digit", minute: "2-digit" });
-const day = new Intl.DateTimeFormat(locale, { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit" });
+const date = new Intl.DateTimeFormat(locale, { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit" });
 const DASH = "–";
 
 export const number = (value) => (value === null || value === undefined ? DASH : numbers.format(value));
@@ -46,15 +46,18 @@ export function bytes(value) {
 }
 
 export function seconds(value) {
-  if (value >= 60) return `${Math.floor(value / 60)} min ${String(Math.round(value % 60)).padStart(2, "0")} s`;
-  return `${value >= 10 ? Math.round(value) : value.toFixed(1)} s`;
+  const whole = Math.round(value);
+  if (whole >= 60) return t("time.minutes", { m: Math.floor(whole / 60), s: String(whole % 60).padStart(2, "0") });
+  return t("time.seconds", { s: value >= 10 ? whole : value.toFixed(1) });
 }
 
 export function when(epoch) {
-  const date = new Date(epoch * 1000);
-  const isToday = date.toDateString() === new Date().toDateString();
-  return (isToday ? clock : day).format(date);
+  const at = new Date(epoch * 1000);
+  const isToday = at.toDateString() === new Date().toDateString();
+  return (isToday ? clock : date).format(at);
 }
+
+export const day = (epoch) => date.format(new Date(epoch * 1000));
 
 /** Error to sentence, for people. */
 export function sentence(error) {

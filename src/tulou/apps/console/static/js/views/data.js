@@ -3,7 +3,15 @@
 import { h, icon } from "../dom.js";
 import { bytes, number, seconds, t, when } from "../page.js";
 import { flow, total } from "./overview.js";
-import { empty, panel, spell } from "./parts.js";
+import { empty, panel, spell, stageTitle } from "./parts.js";
+
+// Media types by what people call such files; any other by its own last word.
+const SHORT = {
+  "text/markdown": "md", "text/plain": "txt", "text/tab-separated-values": "tsv", "message/rfc822": "eml", "application/x-subrip": "srt",
+  "application/vnd.openxmlformats-officedocument.wordprocessingml.document": "docx", "application/vnd.openxmlformats-officedocument.presentationml.presentation": "pptx",
+  "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet": "xlsx", "audio/mpeg": "mp3", "audio/mp4": "m4a",
+};
+const short = (kind) => SHORT[kind] ?? kind.split(/[/.]/).at(-1).replace(/^x-/, "");
 
 export const dataView = {
   needs: ["cleaning", "runs"],
@@ -25,7 +33,7 @@ function sourcePanel(source) {
     null,
     null,
     flow([source]),
-    h("div.legend.small", { style: { "margin-top": "4px" } }, kinds.map(([kind, count]) => h("span.faint", `${kind} ${number(count)}`))),
+    h("div.legend.small", { style: { "margin-top": "4px" } }, kinds.map(([kind, count]) => h("span.faint", { title: kind }, `${short(kind)} ${number(count)}`))),
     rules.length ? h("div.scroll", { style: { "margin-top": "16px" } }, ruleTable(rules, most)) : null,
     source.failed.length ? h("div", { style: { "margin-top": "14px" } }, h("h2", t("cleaning.failed")), failures(source.failed)) : null,
   );
@@ -62,7 +70,7 @@ function runTable(runs) {
   const row = (run) =>
     h(
       "tr",
-      h("td", run.title || run.name, h("div.faint.small.mono", run.name), run.error ? h("p.notice.small", run.error) : null),
+      h("td", stageTitle(run), h("div.faint.small.mono", run.name), run.error ? h("p.notice.small", run.error) : null),
       h("td", h("span.state", h(`span.dot.${{ done: "moss", running: "ochre", failed: "brick" }[run.state] ?? "off"}`), t(run.is_cached ? "runs.cached" : `runs.${run.state}`))),
       h("td.num", seconds(run.seconds)),
       h("td.num", bytes(run.peak_rss_bytes)),

@@ -4,7 +4,7 @@ import { latencyChart, legend, stack } from "../charts.js";
 import { h } from "../dom.js";
 import { milliseconds, number, percent, seconds, t } from "../page.js";
 import { talk } from "./conversations.js";
-import { empty, fate, panel, replicaState, spell } from "./parts.js";
+import { empty, fate, panel, replicaState, spell, stageTitle } from "./parts.js";
 
 const RECENT = 6;
 const KIND_TONES = { generated: "moss", quoted: "earth", declined: "slate" };
@@ -84,7 +84,7 @@ function stages(runs) {
     const style = { left: `${(begun / spent) * 100}%`, width: `${(run.seconds / spent) * 100}%` };
     begun += run.seconds;
     const time = run.state === "waiting" ? t("runs.waiting") : seconds(run.seconds);
-    return h(`div.stage${run.is_cached ? ".cached" : ""}`, { title: run.error || run.name }, h(`span.dot.${DOTS[run.state]}`), h("span.cut", run.title || run.name), h("span.track", h("i", { style })), h("span.num.soft", time));
+    return h(`div.stage${run.is_cached ? ".cached" : ""}`, { title: run.error || run.name }, h(`span.dot.${DOTS[run.state]}`), h("span.cut", stageTitle(run)), h("span.track", h("i", { style })), h("span.num.soft", time));
   };
   return h("div.stages", runs.map(row));
 }

@@ -1,7 +1,7 @@
 // Pieces that several views share.
 
 import { h } from "../dom.js";
-import { number, t } from "../page.js";
+import { has, number, t } from "../page.js";
 
 export function panel(spec, title, aside, ...children) {
   return h(`section.card.panel${spec}`, title ? h("header", h("h2", title), aside) : null, children);
@@ -13,6 +13,12 @@ const REPLICA_TONES = { ready: "moss", starting: "ochre", restarting: "ochre", d
 
 export function replicaState(replica) {
   return h("span.state", h(`span.dot.${REPLICA_TONES[replica.state] || "off"}`), t(`replica.${replica.state}`));
+}
+
+/** What a stage is called, by its kind and the name of its model or source. */
+export function stageTitle({ name, title }) {
+  const [kind, ...rest] = name.split(".");
+  return has(`stage.${kind}`) ? t(`stage.${kind}`, { name: rest.join(".") }) : title || name;
 }
 
 export const spell = (key) => key.replaceAll("_", " ");
