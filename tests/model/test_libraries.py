@@ -32,3 +32,12 @@ def test_quieting_nncf_quiets_nobody_who_listens_to_it(caplog: pytest.LogCapture
     logging.getLogger("tulou.model").warning("seen")
     assert "seen" in caplog.text
     assert not nncf.isEnabledFor(logging.WARNING)
+
+
+def test_what_the_exporter_to_onnx_lacks_is_no_news() -> None:
+    exporter = logging.getLogger("torch.onnx._internal.exporter._registration")
+    before = exporter.isEnabledFor(logging.WARNING)
+    with quiet():
+        assert not exporter.isEnabledFor(logging.WARNING)
+        assert exporter.isEnabledFor(logging.ERROR)
+    assert exporter.isEnabledFor(logging.WARNING) == before
