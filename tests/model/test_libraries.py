@@ -51,3 +51,12 @@ def test_quieting_nncf_quiets_nobody_who_listens_to_it(caplog: pytest.LogCapture
 )
 def test_of_a_page_of_advice_one_line_is_told(said: str, cause: str) -> None:
     assert cause_of(ValueError(said)) == cause
+
+
+def test_what_the_exporter_to_onnx_lacks_is_no_news() -> None:
+    exporter = logging.getLogger("torch.onnx._internal.exporter._registration")
+    before = exporter.isEnabledFor(logging.WARNING)
+    with quiet():
+        assert not exporter.isEnabledFor(logging.WARNING)
+        assert exporter.isEnabledFor(logging.ERROR)
+    assert exporter.isEnabledFor(logging.WARNING) == before

@@ -44,6 +44,9 @@ def quiet() -> Iterator[None]:
     was_quiet, console.quiet = console.quiet, True
     root = logging.getLogger()
     level = root.level  # which OpenVINO sets to ERROR, and leaves there where a conversion fails
+    exporter = logging.getLogger("torch.onnx")  # names every library that it could export too, were it installed
+    exporter_level = exporter.level
+    exporter.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -51,6 +54,7 @@ def quiet() -> Iterator[None]:
     finally:
         console.quiet = was_quiet
         root.setLevel(level)
+        exporter.setLevel(exporter_level)
 
 
 def cause_of(err: Exception) -> str:

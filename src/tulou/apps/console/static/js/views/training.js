@@ -3,7 +3,7 @@
 import { lineChart } from "../charts.js";
 import { h } from "../dom.js";
 import { bytes, compact, has, number, percent, seconds, t, when } from "../page.js";
-import { empty, panel } from "./parts.js";
+import { empty, panel, stageTitle } from "./parts.js";
 
 const TONES = { running: "ochre", silent: "brick", finished: "moss", failed: "brick" };
 const METRIC = /^validation_/;
@@ -21,7 +21,7 @@ function trainingPanel(training) {
   const { points } = training;
   return panel(
     "",
-    training.title,
+    stageTitle({ name: training.stage, title: training.title }),
     h("span.small.soft", when(training.started_at)),
     h("div.model-facts", h(`span.chip.${TONES[training.state]}`, t(`training.${training.state}`)), facts(training).map((fact) => h("span.chip", fact))),
     points.length ? h("div.curves", curves(points)) : empty("training.no_points"),
