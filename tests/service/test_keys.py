@@ -45,6 +45,19 @@ def test_a_revoked_key_is_refused(state: sa.Engine) -> None:
             change()
 
 
+def test_the_beginning_of_an_id_is_enough_where_it_is_of_one_key(state: sa.Engine) -> None:
+    keys = Keys(state)
+    one, _ = keys.create("one", "app")
+    other, _ = keys.create("other", "app")
+    assert keys.resolve(one.id) == one.id
+    assert keys.resolve(other.id[:-1]) == other.id
+    with pytest.raises(ServiceError, match="2 keys have ids that begin with 'key_'"):
+        keys.resolve("key_")
+    for wrong in ("", "key_xyz"):
+        with pytest.raises(ServiceError, match=f"{wrong!r}; `tulou keys list` shows them all"):
+            keys.resolve(wrong)
+
+
 def test_a_key_expires(state: sa.Engine) -> None:
     clock = Clock()
     keys = Keys(state, clock)

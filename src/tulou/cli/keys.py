@@ -44,9 +44,10 @@ def list_keys(project: ProjectOption = HERE, as_json: JsonOption = False) -> Non
         emit({"keys": [_facts(key) for key in found]})
         return
     rows = table("id", "name", "role", "state", "models", "limits", "expires", ">priority")
+    rows.columns[0].no_wrap = True  # to be copied
     for key in found:
-        limits = " ".join(f"{each.name}={each.amount:.10g}" for each in key.budgets)
-        models = "all" if key.models is None else " ".join(sorted(key.models))
+        limits = "\n".join(f"{each.name}={each.amount:.10g}" for each in key.budgets)
+        models = "all" if key.models is None else "\n".join(sorted(key.models))
         shown = (key.id, key.name, key.role, key.state(time.time()), models, limits, _day(key.expires_at), key.priority)
         rows.add_row(*(plain(each) for each in shown))
     stdout.print(rows)
@@ -82,7 +83,7 @@ def create_key(
 
 @keys.command("rotate")
 def rotate_key(
-    key_id: Annotated[str, typer.Argument(help="Id from `tulou keys list`.")],
+    key_id: Annotated[str, typer.Argument(help="Id from `tulou keys list`, or its beginning.")],
     grace: Annotated[str, typer.Option(help="How long the old secret works on: 24h, 7d, 0s.")] = "24h",
     project: ProjectOption = HERE,
     as_json: JsonOption = False,
@@ -91,13 +92,14 @@ def rotate_key(
     from tulou.bootstrap.project import Project
     from tulou.service.gateway.keys import Keys
 
-    key, secret = Keys(Project.open(project).state).rotate(key_id, _seconds(grace))
+    stored = Keys(Project.open(project).state)
+    key, secret = stored.rotate(stored.resolve(key_id), _seconds(grace))
     _show_secret(key, secret, as_json)
 
 
 @keys.command("revoke")
 def revoke_key(
-    key_id: Annotated[str, typer.Argument(help="Id from `tulou keys list`.")],
+    key_id: Annotated[str, typer.Argument(help="Id from `tulou keys list`, or its beginning.")],
     project: ProjectOption = HERE,
     as_json: JsonOption = False,
 ) -> None:
@@ -105,7 +107,9 @@ def revoke_key(
     from tulou.bootstrap.project import Project
     from tulou.service.gateway.keys import Keys
 
-    Keys(Project.open(project).state).revoke(key_id)
+    stored = Keys(Project.open(project).state)
+    key_id = stored.resolve(key_id)
+    stored.revoke(key_id)
     if as_json:
         emit({"revoked": key_id})
     else:
@@ -114,7 +118,7 @@ def revoke_key(
 
 @keys.command("limit")
 def limit_key(
-    key_id: Annotated[str, typer.Argument(help="Id from `tulou keys list`.")],
+    key_id: Annotated[str, typer.Argument(help="Id from `tulou keys list`, or its beginning.")],
     limits: BudgetsArgument = None,
     models: ModelOption = None,
     all_models: Annotated[bool, typer.Option("--all-models", help="It may use every model.")] = False,
@@ -139,7 +143,8 @@ def limit_key(
         changes["priority"] = priority
     if is_enabled is not None:
         changes["disabled_at"] = None if is_enabled else time.time()
-    key = Keys(opened.state).change(key_id, parse_budgets(limits or []), **changes)
+    stored = Keys(opened.state)
+    key = stored.change(stored.resolve(key_id), parse_budgets(limits or []), **changes)
     if as_json:
         emit(_facts(key))
     else:

@@ -161,6 +161,8 @@ def search(
     from tulou.bootstrap.assistant import find
     from tulou.bootstrap.project import Project
 
+    for each in set(language or ()) - {"zh", "en", "other"}:
+        raise typer.BadParameter(f"{each!r} is no language here; choose zh, en or other", param_hint="--language")
     opened = Project.open(project)
     found = find(opened, query, k, languages=language or (), sources=source or (), since=since, until=until)
     hits = asyncio.run(found)

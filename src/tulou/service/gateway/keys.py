@@ -133,6 +133,16 @@ class Keys:
             raise ServiceError(f"no key has the id {key_id!r}; `tulou keys list` shows them all")
         return _key(row)
 
+    def resolve(self, start: str) -> str:
+        """The one id that begins with `start`. Raises `ServiceError` where there is none, or several."""
+        found = [key.id for key in self.list() if key.id.startswith(start)]
+        if start in found:
+            return start
+        if len(found) != 1 or not start:
+            several = f"{len(found)} keys have ids that begin with" if found else "no key has the id"
+            raise ServiceError(f"{several} {start!r}; `tulou keys list` shows them all")
+        return found[0]
+
     def find(self, secret: str) -> Key | None:
         """The valid key that `secret` belongs to, or None."""
         found = self.look_up(digest(secret))
