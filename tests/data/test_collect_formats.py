@@ -270,3 +270,14 @@ def test_file_over_the_size_limit_is_refused_unread(data: Path) -> None:
     (data / "a.pdf").write_bytes(io.BytesIO(b"x" * 2000).getvalue())
     with pytest.raises(DataError, match="is 2,000 bytes; files of this type are read up to 1,000"):
         Parser(max_file_bytes=1000).parse(_file(data / "a.pdf"))
+
+
+def test_a_quote_that_is_never_closed_is_told_and_one_that_is_may_hold_lines(data: Path) -> None:
+    rows = "".join(f"item{n},fine\n" for n in range(40))
+    (data / "a.csv").write_text(f'name,text\nfirst,"two\nlines, a 24"" screen"\nbad,"opened and never closed\n{rows}')
+    (data / "b.csv").write_text('name,text\nfirst,"two\nlines"\nscreen,a 24" one\n')
+    summary = collect(SourceSettings(name="s", url="data/*"), data.parent, data.parent / "out", Silent())
+    [failure] = summary["failed"]
+    assert failure["uri"] == "data/a.csv"
+    assert failure["reason"] == "a quote after line 3 is never closed: 41 lines were read as one row"
+    assert summary["documents"] == 4

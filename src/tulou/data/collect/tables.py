@@ -94,8 +94,9 @@ def csv_pieces(path: Path, shape: TableShape, refuse: Refuse, delimiter: str | N
     lines = _csv_lines(path, refuse)
     first = next(lines, "")
     delimiter = delimiter or max(",;\t|", key=first.count)
-    reader = csv.reader(chain((first,), lines), delimiter=delimiter)
-    return pieces(_records_under_header(_parsed(reader, refuse), refuse), shape)
+    watched = _Quotes(chain((first,), lines))
+    reader = csv.reader(watched, delimiter=delimiter)
+    return pieces(_records_under_header(_parsed(reader, watched, refuse), refuse), shape)
 
 
 def jsonl_pieces(path: Path, shape: TableShape, refuse: Refuse) -> Iterator[Piece]:
@@ -216,10 +217,34 @@ def _csv_lines(path: Path, refuse: Refuse) -> Iterator[str]:
             yield line.text + "\n"
 
 
-def _parsed(reader: Any, refuse: Refuse) -> Iterator[list[str]]:
+class _Quotes:
+    """Lines, and whether their quotes so far come in pairs."""
+
+    def __init__(self, lines: Iterable[str]) -> None:
+        self._lines = iter(lines)
+        self.count = 0
+
+    def __iter__(self) -> _Quotes:
+        return self
+
+    def __next__(self) -> str:
+        line = next(self._lines)
+        self.count += line.count('"')
+        return line
+
+
+def _parsed(reader: Any, watched: _Quotes, refuse: Refuse) -> Iterator[list[str]]:
+    first = quotes = 0  # line before the record, and quotes up to there
     while True:
         try:
-            yield from reader
+            for values in reader:
+                lines, is_open = reader.line_num - first, (watched.count - quotes) % 2
+                if lines > 1 and is_open:  # only the end of the file ends a record so
+                    refuse(
+                        f"a quote after line {first} is never closed: {lines} lines were read as one row"
+                    )
+                first, quotes = reader.line_num, watched.count
+                yield values
         except csv.Error as err:  # such as a quote that is never closed; the reader starts afresh on the next line
             refuse(f"line {reader.line_num} cannot be read as csv: {err}")
         else:
