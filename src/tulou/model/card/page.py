@@ -205,11 +205,11 @@ def _parity(figures: Any) -> str:
     return section("训练与服务一致 · Served as trained", table("", columns, rows))
 
 
-def _alike(figures: Card) -> str | None:
+def _alike(figures: Card) -> str:
     """A reranker has neither, only its logits."""
     if "mean_cosine" in figures:
-        return percent(figures["mean_cosine"], 3)
-    return f"{figures['same_next_token']}/{figures['positions']}" if "positions" in figures else None
+        return f"{figures['mean_cosine']:.3%}"
+    return f"{figures['same_next_token']}/{figures['positions']}" if "positions" in figures else ""
 
 
 _SPLITS = {"train": "训练 · train", "validation": "验证 · validation", "test": "测试 · test"}
