@@ -157,6 +157,12 @@ async def test_a_drawn_answer_tells_the_likeliest_tokens_and_repeats_with_its_se
     assert all(score.logprob <= score.others[0][1] for score in drawn)
 
 
+async def test_a_seed_may_be_below_zero(chat: ChatEngine) -> None:
+    request = Generation(QUESTION, 4, temperature=1.5, seed=-3, top_logprobs=3)
+    assert (drawn := await scores(chat, request)) == await scores(chat, request)
+    assert drawn
+
+
 async def test_a_bias_makes_a_token_certain_or_impossible(chat: ChatEngine) -> None:
     assert (await told(chat, Generation(QUESTION, 4, logit_bias={40: 100.0})))[0] == chat.text_of([40]) * 4
     first = (await scores(chat, Generation(QUESTION, 1, top_logprobs=20)))[0]

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from tulou.cli.app import HERE, JsonOption, ProjectOption, app
 from tulou.cli.output import emit, human_bytes, plain, stdout, table
 from tulou.cli.screens import accuracy_of, figure
-
-if TYPE_CHECKING:
-    pass
 
 models = typer.Typer(help="Registered models: list, show, compare, promote, rollback, export.", no_args_is_help=True)
 app.add_typer(models, name="models")

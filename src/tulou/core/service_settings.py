@@ -57,9 +57,7 @@ class ServiceSettings(Section):
     replicas: ReplicaSettings = ReplicaSettings()
     threads: int = Field(0, ge=0)  # that each replica computes on; 0: its share of the cores
     pin_cores: bool = True  # keep each replica on cores of its own, where there are enough
-    drain_s: float = Field(
-        30.0, gt=0
-    )  # to finish answers, for a replica not wanted any more, and for all after SIGTERM
+    drain_s: float = Field(30.0, gt=0)  # to finish answers: of a replica not wanted any more, of all after SIGTERM
     workers: int = Field(1, ge=1)  # gateway processes that share the port
     endpoints: dict[str, tuple[str, ...]] = Field(
         default_factory=dict

@@ -148,9 +148,8 @@ class DataSettings(Section):
     source: tuple[SourceSettings, ...] = ()
     clean: CleanSettings = CleanSettings()
     passage_chars: int = Field(400, ge=50)  # longest passage; sentences are kept whole where they fit
-
-    reranker: str = ""  # model of task rerank that orders what was found anew; empty: none
     passage_overlap_chars: int = Field(0, ge=0)  # of whole sentences that a passage repeats from the one before
+    reranker: str = ""  # model of task rerank that orders what was found anew; empty: none
 
     @field_validator("search")
     @classmethod

@@ -26,7 +26,6 @@ from tulou.core.errors import ModelError
 from tulou.core.extras import load_extra
 from tulou.core.stage import read_json, write_json
 from tulou.core.urls import without_secrets
-from tulou.model.compress.compare import size_bytes
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -69,6 +68,8 @@ class ModelVersion:
     @property
     def size_bytes(self) -> int:
         """What serves, graph and weights; measured now where nothing was compressed and so nothing compared."""
+        from tulou.model.compress.compare import size_bytes  # with all that compresses: half as much again to load
+
         measured = next((row for row in self.table if row["precision"] == self.precision), {})
         return int(measured.get("size_bytes") or size_bytes(self.folder))
 

@@ -52,12 +52,12 @@ def _results(results: Card) -> str:
     calibration = results.get("calibration")
     grounded = results.get("groundedness") or {}
     shown = facts([
-        ("正确率 · accuracy", percent(results.get("accuracy"))),
+        ("准确率 · accuracy", percent(results.get("accuracy"))),
         ("95 % 区间 · 95 % interval", f"{interval[0]:.1%} – {interval[1]:.1%}" if interval else None),
         ("宏平均 F1 · macro-F1", number(results.get("macro_f1"))),
         ("校准误差 · calibration error", number(calibration["expected_calibration_error"]) if calibration else None),
         ("困惑度 · perplexity", number(results.get("perplexity"), 2)),
-        ("下一词正确率 · next-token accuracy", percent(results.get("token_accuracy"))),
+        ("下一词元准确率 · next-token accuracy", percent(results.get("token_accuracy"))),
         ("有据的句子 · grounded sentences", percent(grounded.get("grounded_sentence_share"))),
         ("有据的回答 · grounded answers", percent(grounded.get("grounded_answer_share"))),
         ("行 · rows", f"{results['rows']:,}" if "rows" in results else None),
@@ -95,10 +95,10 @@ _SEGMENT_FIGURES: dict[str, tuple[str, Callable[[Any], str | None]]] = {
     "rows": ("行 · rows", lambda value: f"{value:,}"),
     "conversations": ("对话 · conversations", lambda value: f"{value:,}"),
     "questions": ("问题 · questions", lambda value: f"{value:,}"),
-    "accuracy": ("正确率 · accuracy", percent),
+    "accuracy": ("准确率 · accuracy", percent),
     "macro_f1": ("宏平均 F1 · macro-F1", number),
     "perplexity": ("困惑度 · perplexity", lambda value: number(value, 2)),
-    "token_accuracy": ("下一词正确率 · next-token accuracy", percent),
+    "token_accuracy": ("下一词元准确率 · next-token accuracy", percent),
     "mrr": ("平均倒数排名 · MRR", number),
 }
 
@@ -205,11 +205,11 @@ def _parity(figures: Any) -> str:
     return section("训练与服务一致 · Served as trained", table("", columns, rows))
 
 
-def _alike(figures: Card) -> str | None:
+def _alike(figures: Card) -> str:
     """A reranker has neither, only its logits."""
     if "mean_cosine" in figures:
-        return percent(figures["mean_cosine"], 3)
-    return f"{figures['same_next_token']}/{figures['positions']}" if "positions" in figures else None
+        return f"{figures['mean_cosine']:.3%}"
+    return f"{figures['same_next_token']}/{figures['positions']}" if "positions" in figures else ""
 
 
 _SPLITS = {"train": "训练 · train", "validation": "验证 · validation", "test": "测试 · test"}

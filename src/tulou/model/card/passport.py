@@ -17,7 +17,7 @@ _STAGES = {  # by what comes before the model's name
     "train": "训练 · Training",
 }
 _CURVES = {"loss": "训练损失 · training loss", "validation_loss": "验证损失 · validation loss"}
-_ACCURACY = {"validation_accuracy": "验证正确率 · validation accuracy"}
+_ACCURACY = {"validation_accuracy": "验证准确率 · validation accuracy"}
 
 
 def passport_section(passport: Card | None) -> str:
@@ -27,7 +27,7 @@ def passport_section(passport: Card | None) -> str:
     shown = facts([
         ("训练行损失 · loss on training rows", number(gap.get("train_loss"))),
         ("未见行损失 · on held-out rows", number(gap.get("held_out_loss"))),
-        ("正确率之差 · accuracy gap", percent(gap.get("accuracy_gap"))),
+        ("准确率之差 · accuracy gap", percent(gap.get("accuracy_gap"))),
         ("成员推断 AUC · membership AUC", number(gap.get("membership_auc"), 2)),
         ("金丝雀 · canary exposure", f"{kept['exposure_bits']:.1f} / {kept['most_bits']:.1f} bit" if kept else None),
         ("未记住时 · if nothing was kept", f"{kept['expected_bits']:.1f} bit" if kept else None),

@@ -26,7 +26,7 @@ def reliability(bins: Sequence[Mapping[str, float]], size: int = 300) -> str:
         )
         parts.append(f'<line class="now" x1="{x:.1f}" x2="{x + width:.1f}" y1="{top:.1f}" y2="{top:.1f}"/>')
     parts.append(f'<line class="ideal" x1="{_LEFT}" y1="{_TOP + size}" x2="{_LEFT + size}" y2="{_TOP}"/>')
-    parts.append(_axis_names(size, size, "置信度 · confidence", "正确率 · accuracy"))
+    parts.append(_axis_names(size, size, "置信度 · confidence", "准确率 · accuracy"))
     return _svg(size, size, parts, "accuracy over confidence")
 
 

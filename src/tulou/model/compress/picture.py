@@ -16,7 +16,7 @@ from tulou.model.compress.compare import quality
 _WIDTH, _HEIGHT = 640, 380  # px
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 24, 24, 48  # px around the plot
 _LARGEST, _SMALLEST = 22.0, 4.0  # px, radius of the largest and of the smallest circle
-_LETTER, _LINE = 7.2, 15.0  # px, a letter's width in a label of 12 px, at most and on average; and a line's height
+_LETTER, _LINE = 7.2, 15.0  # px, a letter's width in a label of 12 px, a wide one's; and a line's height
 _STEPS = (1, 2, 2.5, 5, 10)  # a tick's distance, times a power of ten
 _STYLE = (
     ".pareto text{font:12px system-ui,sans-serif;fill:currentColor}.pareto .d{opacity:.6}"
@@ -92,11 +92,10 @@ def _places(names: Sequence[str], circles: Sequence[tuple[float, float, float]])
     placed: list[Box] = []
     for name, (x, y, radius) in zip(names, circles, strict=True):
         width, gap = len(name) * _LETTER, radius + 9
-        lefts = {True: x + gap, False: x - gap - width}
         possible = [
             Box(left, y + drop - _LINE / 2, left + width, y + drop + _LINE / 2)
             for drop in (0, -_LINE, _LINE, -2 * _LINE, 2 * _LINE, -3 * _LINE, 3 * _LINE, -4 * _LINE, 4 * _LINE)
-            for left in lefts.values()
+            for left in (x + gap, x - gap - width)
         ]
         possible += [
             Box(x - width / 2, y + drop - _LINE / 2, x + width / 2, y + drop + _LINE / 2)

@@ -87,9 +87,9 @@ class Writer:
         """Write in this thread, telling token after token and None at the end; whether the model ended itself."""
         import numpy as np
 
-        draw = np.random.default_rng(request.seed)
         written = Counter(begun)
         try:
+            draw = np.random.default_rng(None if request.seed is None else request.seed % 2**64)  # none below 0
             read = self._begin()
             for _ in range(tokens_left):
                 if is_unwanted.is_set():

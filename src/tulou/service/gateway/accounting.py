@@ -2,9 +2,9 @@
 
 It costs a request one append. A hundred that have ended are counted together, which takes a third of the time that one
 by one would, and whoever reads metrics or figures makes the rest be counted first. A background task writes the rows
-every half second. If the database is away, rows wait up to a bound, and those dropped beyond it are counted in the log.
-A kill -9 loses at most the last half second. Where a stream broke off before it told its usage, its events are counted
-as tokens.
+four times a second. If the database is away, rows wait up to a bound, and those dropped beyond it are counted in the
+log. A kill -9 loses at most the last quarter of a second. Where a stream broke off before it told its usage, its events
+are counted as tokens.
 """
 
 from __future__ import annotations
@@ -178,7 +178,7 @@ class Accountant:
     def catch_up(self) -> None:
         """Count the requests that have ended since the last time, and make their rows.
 
-        Whoever reads in another thread than the event loop's sees them half a second later.
+        Whoever reads in another thread than the event loop's sees them a quarter of a second later.
         """
         if self._loop_thread not in (None, threading.get_ident()):
             return

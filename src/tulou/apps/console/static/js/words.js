@@ -408,7 +408,7 @@ export const ZH = {
   "task.rerank": "重排",
   "metric.accuracy": "准确率",
   "metric.macro_f1": "宏平均 F1",
-  "metric.validation_accuracy": "验证正确率",
+  "metric.validation_accuracy": "验证准确率",
   "metric.perplexity": "困惑度",
   "metric.token_accuracy": "下一词元准确率",
   "metric.cosine": "与 FP32 的余弦",

@@ -70,7 +70,7 @@ function replicaList(replicas) {
 
 export function total(runs) {
   const now = runs.find((run) => run.state === "running");
-  if (now) return t("runs.now", { ...now.summary, stage: now.title || now.name, s: seconds(Date.now() / 1000 - now.summary.started_at) });
+  if (now) return t("runs.now", { ...now.summary, stage: stageTitle(now), s: seconds(Date.now() / 1000 - now.summary.started_at) });
   const spent = runs.reduce((sum, run) => sum + run.seconds, 0);
   return t("runs.total", { n: runs.length, s: seconds(spent) });
 }
