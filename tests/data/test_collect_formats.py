@@ -125,6 +125,7 @@ def test_long_tables_of_documents_and_pages_stay_whole_under_their_header(data: 
         ("<meta charset=windows-1252>", "cp1252", "Die Lampe kostet 5 €, naïve café."),
         ("<meta charset=iso-8859-1>", "cp1252", "Die Lampe kostet 5 €, naïve café."),
         ("<meta charset=gb2312>", "utf-8", "其实是 UTF-8 的页面。"),
+        ("<meta charset=utf-16>", "gbk", "七天内可以无理由退货，水壶保修两年。"),
         ("<meta charset=klingon>", "utf-16", "一个没有人认识的编码。"),
     ],
 )

@@ -13,9 +13,11 @@ from tests.model.conftest import bert_folder  # noqa: F401 -- the fixture
 from tests.model.rerankers import torch_scores, write_reranker
 from tests.service.running_service import RunningService
 
+from tulou.core.errors import ServiceError
 from tulou.core.manifest import read_manifest, write_manifest
 from tulou.core.types import ModelManifest
 from tulou.service.engine import open_encoder
+from tulou.service.gateway.asking import grades
 from tulou.service.local import LocalModels
 from tulou.service.replica import EngineBackend, build_replica
 
@@ -77,3 +79,22 @@ def test_through_the_gateway_a_reranker_orders_documents(service: RunningService
     body = {"model": "reranker", "query": "my order", "documents": ["invoice", "my order", "an order"]}
     answer = service.client().post("/rerank", body=body, cast_to=httpx.Response).json()
     assert [(row["index"], row["relevance_score"]) for row in answer["results"]] == [(1, 1.0), (2, 0.5), (0, 0.0)]
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b'{"results": [{"index": 0, "relevance_score": 0.5}]}',
+        b'{"results": [{"index": 0, "relevance_score": 0.5}, {"index": 2, "relevance_score": 0.1}]}',
+        b'{"scores": [0.5, 0.1]}',
+        b"busy",
+    ],
+)
+def test_an_answer_that_does_not_grade_every_text_is_refused(raw: bytes) -> None:
+    with pytest.raises(ServiceError, match="the reranker"):
+        grades(raw, 2)
+
+
+def test_grades_come_in_the_order_of_the_texts() -> None:
+    raw = b'{"results": [{"index": 1, "relevance_score": 0.9}, {"index": 0, "relevance_score": 0.5}]}'
+    assert grades(raw, 2) == [0.5, 0.9]

@@ -15,7 +15,9 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,6 +38,7 @@ log = logging.getLogger(__name__)
 AFFINITY_FILE = "affinity.json"  # beside the published index
 CANDIDATES = 30  # hits among which affinity may choose
 AFFINITY_WEIGHT = 2.0  # between 1 and 4 it makes little difference on 162 development questions
+SEARCHES_AT_ONCE = 8
 RERANK_S = 5.0  # that a reranker may take, out of the time that a customer waits
 _LOOK_EVERY_S = 1.0
 
@@ -96,6 +99,8 @@ class Retrieval:
     coverage: Callable[[str], float]
     intents: str | None = None
     reranker: str | None = None
+    _threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(SEARCHES_AT_ONCE, "search"))
+    """Of its own: a search waits for the reranker, and what else is done in threads must not wait for searches."""
 
     async def __call__(
         self,
@@ -112,7 +117,7 @@ class Retrieval:
         vector, documents = await asyncio.gather(
             self._vector(query, weight, published.index.dimensions), self._prior(query, published.affinity)
         )
-        hits = await asyncio.to_thread(
+        search = partial(
             published.index.search,
             query,
             vector,
@@ -124,6 +129,7 @@ class Retrieval:
             vector_weight=weight,
             rerank=self._rerank(),
         )
+        hits = await asyncio.get_running_loop().run_in_executor(self._threads, search)
         return lend(hits, documents)[:k]
 
     async def _vector(self, query: str, weight: float, dimensions: int) -> NDArray[np.float32] | None:

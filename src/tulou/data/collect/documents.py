@@ -59,9 +59,11 @@ def _page(path: Path) -> str:
     """A web page as text: UTF-8 where it is that, else in the encoding that it declares, else in the likeliest one."""
     raw = path.read_bytes()
     declared = _CHARSET.search(raw[:_CHARSET_WITHIN])
-    for encoding in ("utf-8-sig", declared[1].decode("ascii").lower() if declared else ""):
+    named = declared[1].decode("ascii").lower() if declared else "ascii"
+    # What can be read so far has a byte for each letter, whatever it says (WHATWG HTML, 13.2.3.2).
+    for encoding in ("utf-8-sig", "ascii" if named.startswith(("utf-16", "utf-32", "unicode")) else named):
         try:
-            return raw.decode(WIDER.get(encoding, encoding or "ascii"))
+            return raw.decode(WIDER.get(encoding, encoding))
         except (UnicodeDecodeError, LookupError):
             continue
     return raw.decode(detect_encoding(path), errors="replace")

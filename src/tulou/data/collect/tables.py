@@ -240,9 +240,7 @@ def _parsed(reader: Any, watched: _Quotes, refuse: Refuse) -> Iterator[list[str]
             for values in reader:
                 lines, is_open = reader.line_num - first, (watched.count - quotes) % 2
                 if lines > 1 and is_open:  # only the end of the file ends a record so
-                    refuse(
-                        f"a quote after line {first} is never closed: {lines} lines were read as one row"
-                    )
+                    refuse(f"a quote after line {first} is never closed: {lines} lines were read as one row")
                 first, quotes = reader.line_num, watched.count
                 yield values
         except csv.Error as err:  # such as a quote that is never closed; the reader starts afresh on the next line

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec import Struct
 
+from tulou.core.errors import ServiceError
 from tulou.core.types import ChatDelta
 from tulou.service.engine.base import Generation
 from tulou.service.gateway import refusals
@@ -160,10 +161,18 @@ def probabilities(raw: bytes, labels: Sequence[str]) -> NDArray[np.float32]:
     return rows
 
 
-def grades(raw: bytes) -> list[float]:
-    """Scores of the documents, in the order in which they were asked about."""
-    results = _ranking.decode(raw).results
-    return [each.relevance_score for each in sorted(results, key=lambda each: each.index)]
+def grades(raw: bytes, count: int) -> list[float]:
+    """Scores of the `count` documents, in the order in which they were asked about.
+
+    Raises `ServiceError` where the answer does not grade each of them.
+    """
+    try:
+        graded = {each.index: each.relevance_score for each in _ranking.decode(raw).results}
+    except (msgspec.DecodeError, UnicodeDecodeError) as err:
+        raise ServiceError(f"the reranker's answer cannot be read: {err}") from err
+    if set(graded) != set(range(count)):
+        raise ServiceError(f"the reranker graded {len(graded)} of {count} texts")
+    return [graded[place] for place in range(count)]
 
 
 def worded(answer: Whole) -> refusals.ApiError:

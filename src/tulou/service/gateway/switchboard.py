@@ -183,7 +183,7 @@ class GatewayModels:
         if not texts:
             return []
         body = {"model": model, "query": query, "documents": list(texts)}
-        return asking.grades(await self._encoded("/v1/rerank", body))
+        return asking.grades(await self._encoded("/v1/rerank", body), len(texts))
 
     async def _encoded(self, path: str, body: dict[str, Any]) -> bytes:
         with self._switchboard.entry(self._route, body["model"]) as entry:
