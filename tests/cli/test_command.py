@@ -140,7 +140,7 @@ def test_keys_that_cannot_be_meant_are_one_sentence(tmp_path: Path) -> None:
         (("create", "x", "--model", "gpt"), "there is no model 'gpt' in this project; choose from encoder"),
         (("create", "x", "--expires", "soon"), "'soon' is no time to expire"),
         (("create", "x", "--limit", "requests/minute"), "is no budget"),
-        (("rotate", "key_none"), "no valid key has the id 'key_none'"),
+        (("rotate", "key_none"), "no key has the id 'key_none'"),
         (("rotate", "key_none", "--grace", "long"), "'long' is no length of time"),
         (("limit", "key_none", "requests/day=5"), "no key has the id 'key_none'"),
     ):

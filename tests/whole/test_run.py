@@ -62,8 +62,8 @@ def test_the_exam_and_the_models_are_reported(tulou: Tulou, shop: Path) -> None:
 def test_status_tells_of_the_last_run(tulou: Tulou, shop: Path) -> None:
     status = json.loads(tulou("status", "--json", "--project", str(shop)).stdout)
     assert set(status) == {
-        "project", "folder", "last_run", "run_at_work", "planned", "models", "running", "url", "pid", "ready", "replicas",
-        "scalings",
+        "project", "folder", "last_run", "run_at_work", "planned", "models", "running", "url", "pid", "ready",
+        "replicas", "scalings",
     }  # fmt: skip
     assert status["run_at_work"] is None
     assert status["last_run"]["stages"] > 10

@@ -92,8 +92,8 @@ def rotate_key(
     from tulou.bootstrap.project import Project
     from tulou.service.gateway.keys import Keys
 
-    stored = Keys(Project.open(project).state)
-    key, secret = stored.rotate(stored.resolve(key_id), _seconds(grace))
+    grace_s, stored = _seconds(grace), Keys(Project.open(project).state)
+    key, secret = stored.rotate(stored.resolve(key_id), grace_s)
     _show_secret(key, secret, as_json)
 
 

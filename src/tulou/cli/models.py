@@ -130,4 +130,4 @@ def _show_comparison(found: dict[str, Any]) -> None:
         for each in found[part]:
             rows.add_row(plain(each["key"]), *("-" if each[side] is None else plain(each[side]) for side in "ab"))
         stdout.print(rows)
-    stdout.print(plain(found["verdict"]))
+    stdout.print(plain(found["verdict"]), soft_wrap=True)
