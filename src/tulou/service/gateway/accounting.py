@@ -15,6 +15,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 
@@ -89,6 +90,7 @@ class Accountant:
         self._under_way: Counter[str] = Counter()  # by model
         self._beside: list[asyncio.Task[None]] = []
         self._loop_thread: int | None = None  # which alone counts, once there is one
+        self._thread = ThreadPoolExecutor(1, "accounts")  # always the same: each thread keeps memory of its own
         self._lock = threading.Lock()  # one write at a time, be it beside the requests or by `flush`
         self._writing: asyncio.Task[None] | None = None
         metrics.before_reading(self.catch_up)
@@ -217,7 +219,8 @@ class Accountant:
     async def _write(self) -> None:
         self.catch_up()
         rows, self._rows = self._rows, []  # here and not in the thread, where a row could be added meanwhile
-        self._rows = await asyncio.to_thread(self._refused, rows) + self._rows
+        loop = asyncio.get_running_loop()
+        self._rows = await loop.run_in_executor(self._thread, self._refused, rows) + self._rows
 
     async def _forget_regularly(self) -> None:
         while self._keep_days:

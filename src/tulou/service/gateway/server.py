@@ -162,7 +162,7 @@ def _calm_garbage_collection() -> None:
     """What was loaded stays, so need not be looked at; requests leave few circles, so looking seldom is enough."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(20_000, 5, 5)
+    gc.set_threshold(5_000, 5, 5)
 
 
 def _reason(settings: ServiceSettings, err: OSError) -> str:
