@@ -42,15 +42,11 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_speeds_are_those_of_both_loops_and_ratios_follow_from_them(base: Path, tmp_path: Path) -> None:
     tiny = PretrainSettings(width=32, layers=1, vocabulary=400, row_tokens=32)
     figures = bench_train(tmp_path, base=str(base), batch_size=4, steps=2, size=tiny)
-    assert set(figures) == {"machine", "finetune", "pretrain", "pretrain_short", "accuracy", "seconds"}
+    assert set(figures) == {"machine", "finetune", "pretrain", "accuracy", "seconds"}
     assert figures["accuracy"] is None
     assert figures["finetune"]["data"] == "generated"
     assert figures["pretrain"]["vocabulary"] == 400
-    for part, unit, loops in (
-        ("finetune", "samples_s", 3),
-        ("pretrain", "tokens_s", 4),
-        ("pretrain_short", "tokens_s", 3),
-    ):
+    for part, unit, loops in (("finetune", "samples_s", 3), ("pretrain", "tokens_s", 5)):
         ours, *plain = figures[part]["table"]
         assert len(plain) == loops - 1
         assert ours["name"].startswith("tulou")

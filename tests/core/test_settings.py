@@ -26,6 +26,10 @@ from tulou.core.settings import load_settings, parse_settings
         ({"data": {"clean": {"sensitive": {"phon": "mask"}}}}, "unknown kind of sensitive data 'phon'"),
         ({"model": {"intents": {"task": "classify"}}}, "model.intents: task 'classify' needs source"),
         ({"model": {"intents": {"task": "classify", "source": "t"}}}, "model.intents.source 't' is no [[data.source]]"),
+        (
+            {"model": {"a": {"task": "chat", "base": "x", "method": "lora", "pretrain": {"optimizer": "muon"}}}},
+            "model.a: pretrain.optimizer 'muon' learns whole matrices; with method 'lora' use 'adamw'",
+        ),
         ({"model": {"a": {"task": "rerank"}}}, "model.a: task 'rerank' needs base = a cross-encoder"),
         ({"data": {"reranker": "a"}}, "data.reranker 'a' is no model of task 'rerank'; there are: none"),
         ({"data": {"reranker": "encoder"}, "model": {"a": {"task": "rerank", "base": "x"}}}, "there are: a"),

@@ -15,7 +15,8 @@ from tulou.core.tables import CONVERSATION
 from tulou.model.causal import IGNORED, encode_conversation, load_causal, load_chat_tokenizer
 from tulou.model.compress import compress_chat
 from tulou.model.finetune.chat import finetune_chat
-from tulou.model.pretrain import pretrain
+from tulou.model.learners import Speaker
+from tulou.model.pretrain import BASE_SPEED, SCRATCH_SPEED, make_optimizers, pretrain
 
 TINY = PretrainSettings(vocabulary=400, width=64, layers=2, row_tokens=32, tokens=8 * 32 * 60, compare_tokenizers=())
 SCRATCH = ModelSettings(task="chat", base="scratch", max_tokens=256, batch_size=8, pretrain=TINY)
@@ -50,6 +51,22 @@ def test_pretraining_lowers_the_loss_and_leaves_a_loadable_model(texts: list[str
     model, tokenizer = load_causal(tmp_path / "out"), load_chat_tokenizer(tmp_path / "out")
     assert model.config.vocab_size == len(tokenizer) == facts["vocabulary"]
     assert model.generation_config.eos_token_id == tokenizer.eos_token_id
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "is_scratch", "chosen"),
+    [
+        ("auto", True, ["StackedMuon", "AdamW"]),
+        ("auto", False, ["AdamW"]),
+        ("adamw", True, ["AdamW"]),
+        ("muon", False, ["StackedMuon", "AdamW"]),
+    ],
+)
+def test_the_optimizer_may_be_chosen(causal_folder: Path, optimizer: str, is_scratch: bool, chosen: list[str]) -> None:
+    settings = ModelSettings(task="chat", base="x", pretrain={"optimizer": optimizer})
+    found = make_optimizers(Speaker(load_causal(causal_folder)), settings, is_scratch=is_scratch)
+    assert [type(each).__name__ for each in found.each] == chosen
+    assert found.learning_rate == (SCRATCH_SPEED if is_scratch else BASE_SPEED)
 
 
 def test_pretraining_on_next_to_nothing_is_refused(tmp_path: Path) -> None:

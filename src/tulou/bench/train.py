@@ -22,7 +22,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -80,21 +80,16 @@ def bench_train(
     """
     progress = progress or Silent()
     started = time.perf_counter()
-    from tulou.model.pretrain import LONG_BATCH, SHORT_BATCH
-
     accuracy = None
     classify = ModelSettings(task="classify", source="data", base=base, epochs=epochs, batch_size=batch_size)
     finetune = _finetune(data, workdir / "finetune", classify, steps, progress)
-    size, folder = size or PretrainSettings(), workdir / "pretrain"
-    pretrain = _pretrain(size, folder, steps, progress, LONG_BATCH, compiles=True)
-    pretrain_short = _pretrain(size, folder, steps, progress, SHORT_BATCH)
+    pretrain = _pretrain(size or PretrainSettings(), workdir / "pretrain", steps, progress)
     if data and seeds:
         accuracy = accuracy_by_seed(data, workdir / "accuracy", classify, seeds, progress)
     return {
         "machine": {"cores": os.cpu_count(), "processor": platform.processor() or platform.machine()},
         "finetune": finetune,
         "pretrain": pretrain,
-        "pretrain_short": pretrain_short,
         "accuracy": accuracy,
         "seconds": round(time.perf_counter() - started, 1),
     }
@@ -189,18 +184,15 @@ def _made_up(number: int, rng: random.Random) -> Row:
 # Pretraining.
 
 
-def _pretrain(
-    size: PretrainSettings, workdir: Path, steps: int, progress: Progress, batch: int, *, compiles: bool = False
-) -> Row:
-    """Paces with `batch` rows a step. A second call in `workdir` finds tokenizer and corpus there."""
+def _pretrain(size: PretrainSettings, workdir: Path, steps: int, progress: Progress) -> Row:
     load_torch()
     from tulou.model.corpus import MIN_ROWS_TO_HOLD_OUT
-    from tulou.model.pretrain import SCRATCH_SPEED, learn, prepare
+    from tulou.model.pretrain import SCRATCH_BATCH, SCRATCH_SPEED, learn, prepare
     from tulou.model.training import adamw
 
     length = size.row_tokens
-    size = size.model_copy(update={"tokens": (WARM_UP + steps) * batch * length})
-    settings = ModelSettings(task="chat", base="scratch", batch_size=batch, pretrain=size)
+    size = size.model_copy(update={"tokens": (WARM_UP + steps) * SCRATCH_BATCH * length})
+    settings = ModelSettings(task="chat", base="scratch", pretrain=size)
     texts = [text for made, _ in Passages(PASSAGES).batches() for text in made.column("text").to_pylist()]
     material = prepare(lambda: iter(texts), workdir, settings, progress)
     # Cut too short to hold rows out, so that no validation comes between the steps.
@@ -208,26 +200,27 @@ def _pretrain(
     material, trained = replace(material, corpus=corpus), workdir / "trained"
     facts: dict[str, Any] = {}
 
-    def ours(compiling: Literal["always", "never"]) -> Callable[[int], float]:
-        chosen = settings.model_copy(update={"pretrain": size.model_copy(update={"compile": compiling})})
+    def ours(**changed: str) -> Callable[[int], float]:
+        chosen = settings.model_copy(update={"pretrain": size.model_copy(update={"compile": "never", **changed})})
 
         def run(_turn: int) -> float:
             points: list[Point] = []
             with tempfile.TemporaryDirectory(dir=workdir) as scratch:
                 facts.update(learn(material, trained, Path(scratch), chosen, Silent(), report=points.append))
-            return _pace(points, "tokens_s", batch * length, WARM_UP)
+            return _pace(points, "tokens_s", SCRATCH_BATCH * length, WARM_UP)
 
         return run
 
     def plain(optimizers: Callable[[Any, float], Optimizers]) -> Callable[[int], float]:
         return lambda turn: _plain_pretraining(
-            trained, corpus, (batch, length), lambda model: optimizers(model, SCRATCH_SPEED), steps, turn
+            trained, corpus, (SCRATCH_BATCH, length), lambda model: optimizers(model, SCRATCH_SPEED), steps, turn
         )
 
     loops = {
-        **({f"{OURS}, {_precision()}, compiled": ours("always")} if compiles else {}),
-        f"{OURS}, {_precision()}": ours("never"),
-        f"plain loop, {_precision()}, the same optimizers": plain(_torch_muon),
+        f"{OURS}, {_precision()}": ours(),
+        f"{OURS}, {_precision()}, compiled, as in long runs": ours(compile="always"),
+        f"{OURS}, {_precision()}, AdamW alone": ours(optimizer="adamw"),
+        f"plain loop, {_precision()}, Muon and AdamW": plain(_torch_muon),
         f"plain loop, {_precision()}, AdamW alone": plain(adamw),
     }
     with progress.bar("Pretrain", total=TURNS * len(loops), unit="runs") as bar:
@@ -235,7 +228,7 @@ def _pretrain(
     return {
         "parameters": facts["parameters"],
         "vocabulary": facts["vocabulary"],
-        "batch": batch,
+        "batch": SCRATCH_BATCH,
         "row_tokens": length,
         "steps": steps,
         "table": table,

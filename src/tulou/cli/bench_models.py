@@ -148,11 +148,12 @@ def _show_train(figures: Mapping[str, Any]) -> None:
     tuned = figures["finetune"]
     rows = f"{tuned['labels']} labels, {tuned['tokens_a_row']:.0f} tokens a row ({tuned['data']})"
     _show_paces(f"Fine-tune {tuned['base']}: {rows}", "samples", tuned["table"])
-    for kind, run in (("long", figures["pretrain"]), ("short", figures["pretrain_short"])):
-        shape = f"a {kind} run, batches of {run['batch']} x {run['row_tokens']} tokens"
-        _show_paces(f"\nPretrain {run['parameters'] / 1e6:.1f}M parameters: {shape}", "tokens", run["table"])
+    run = figures["pretrain"]
+    shape = f"batches of {run['batch']} x {run['row_tokens']} tokens"
+    _show_paces(f"\nPretrain {run['parameters'] / 1e6:.1f}M parameters: {shape}", "tokens", run["table"])
     stdout.print(
-        f"median of three turns of {tuned['steps']} steps; ratio: how many times that pace tulou has", style="dim"
+        f"median of three turns of {tuned['steps']} steps; ratio: the pace of tulou's first row to that one",
+        style="dim",
     )
     if accuracy := figures["accuracy"]:
         stdout.print(f"\nTest accuracy: {accuracy['rows']['train']:,} rows, {accuracy['epochs']} epochs")

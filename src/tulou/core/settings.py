@@ -199,7 +199,8 @@ class PretrainSettings(Section):
     heads: int = Field(4, ge=1)
     key_value_heads: int = Field(2, ge=1)
     row_tokens: int = Field(256, ge=16)  # of a training row
-    learning_rate: float = Field(0.0, ge=0)  # 0: 3e-3 from scratch, 1e-4 from a base
+    optimizer: Literal["auto", "muon", "adamw"] = "auto"  # auto: muon from scratch, adamw from a base
+    learning_rate: float = Field(0.0, ge=0)  # 0: 5e-3 from scratch, 1e-4 from a base
     compile: Literal["auto", "always", "never"] = "auto"  # a sixth faster after some 20 s; auto: in long runs
     compare_tokenizers: tuple[str, ...] = ("minilm",)  # bases whose fertility is told beside that of the model's own
 
@@ -259,6 +260,8 @@ class ModelSettings(Section):
         chat_only = [key for key in ("preference", "packing") if getattr(self, key) and self.task != "chat"]
         if chat_only:
             raise ValueError(f"{chat_only[0]} is for task 'chat' only, not {self.task!r}")
+        if self.pretrain.optimizer == "muon" and self.method == "lora":
+            raise ValueError("pretrain.optimizer 'muon' learns whole matrices; with method 'lora' use 'adamw'")
         if self.pairs and self.task != "embed":
             raise ValueError(f"pairs is for task 'embed' only, not {self.task!r}")
         return self

@@ -1,7 +1,8 @@
-"""Muon whose matrices of one shape are orthogonalised together: fewer and larger products, a fifth less time.
+"""Muon whose matrices of one shape are orthogonalised together, in three iterations: half the time of torch's.
 
 A small model's matrices are so small that a step of `torch.optim.Muon`, which takes them one by one, spends much of
-its time between the products. It imports torch at the top: import it inside the function that needs it.
+its time between the products. Its five iterations repeat one polynomial; three that are each the best for what the one
+before left come as near. It imports torch at the top: import it inside the function that needs it.
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ import torch
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
-# Coefficients, steps and the smallest norm of Jordan et al. 2024, as in torch.optim.Muon.
-A, B, C = 3.4445, -4.7750, 2.0315
-ITERATIONS = 5
+# Of x, x^3 and x^5 in each iteration: those that bring singular values from 0.01 to 1 nearest to 1 (Amsel et al. 2025,
+# "The Polar Express"), with a hundredth of room for bf16 in all but the last.
+POLYNOMIALS = ((8.0132, -22.9258, 16.5994), (3.6006, -2.6419, 0.5105), (2.6613, -1.9772, 0.4526))
+ROOM = 1.01
 SMALLEST_NORM = 1e-7
 STACK_NUMBERS = 1 << 24  # in one stack, which takes some ten bytes for each; large matrices gain nothing from one
 
@@ -62,12 +64,15 @@ class StackedMuon(torch.optim.Muon):
 
 
 def orthogonal(matrices: Tensor) -> Tensor:
-    """Matrices (N, rows, columns) with all singular values brought near 1 by Newton-Schulz, in bf16."""
+    """Matrices (N, rows, columns) with all singular values but the smallest brought near 1, in bf16."""
     x = matrices.bfloat16()
     x = x / x.norm(dim=(1, 2), keepdim=True).clamp(min=SMALLEST_NORM)
     is_tall = x.shape[1] > x.shape[2]
-    for _ in range(ITERATIONS):
+    for number, (a, b, c) in enumerate(POLYNOMIALS):
         gram = x.mT @ x if is_tall else x @ x.mT  # (N, shorter, shorter)
-        change = torch.baddbmm(gram, gram, gram, beta=B, alpha=C)
-        x = torch.baddbmm(x, x, change, beta=A) if is_tall else torch.baddbmm(x, change, x, beta=A)
+        if number == 0:  # its norm bounds the largest singular value's square far more closely than that of x
+            bound = ROOM * gram.norm(dim=(1, 2), keepdim=True).clamp(min=SMALLEST_NORM)
+            x, gram = x / bound.sqrt(), gram / bound
+        change = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
+        x = torch.baddbmm(x, x, change, beta=a) if is_tall else torch.baddbmm(x, change, x, beta=a)
     return x
