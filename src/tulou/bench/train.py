@@ -82,8 +82,9 @@ def bench_train(
     started = time.perf_counter()
     accuracy = None
     classify = ModelSettings(task="classify", source="data", base=base, epochs=epochs, batch_size=batch_size)
-    finetune = _finetune(data, workdir / "finetune", classify, steps, progress)
+    # First what the state of the heap matters most to: a plain loop is a program of its own, and begins with none.
     pretrain = _pretrain(size or PretrainSettings(), workdir / "pretrain", steps, progress)
+    finetune = _finetune(data, workdir / "finetune", classify, steps, progress)
     if data and seeds:
         accuracy = accuracy_by_seed(data, workdir / "accuracy", classify, seeds, progress)
     return {

@@ -52,8 +52,11 @@ class Speaker(nn.Module):
         places = {} if position_ids is None else {"position_ids": position_ids}
         hidden = self.model.get_decoder()(input_ids=input_ids, use_cache=False, **places).last_hidden_state  # (B, T, H)
         is_target = targets[:, 1:] != IGNORED  # (B, T - 1): position t predicts the token at t + 1
-        logits = self.model.get_output_embeddings()(hidden[:, :-1][is_target])  # (N, V)
-        return log_probabilities(logits, targets[:, 1:][is_target])
+        if is_target.all():  # as in pretraining: picking each of them would cost a fiftieth of the step
+            chosen, truth = hidden[:, :-1].flatten(0, 1), targets[:, 1:].flatten()
+        else:
+            chosen, truth = hidden[:, :-1][is_target], targets[:, 1:][is_target]
+        return log_probabilities(self.model.get_output_embeddings()(chosen), truth)  # (N, V), (N,)
 
 
 def log_probabilities(logits: Tensor, targets: Tensor) -> Tensor:
