@@ -93,7 +93,10 @@ def generate(
     keep: KeepOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write answers with the served engine beside transformers: tokens/s of models of random weights."""
+    """Write answers with the served engine beside transformers: tokens/s of models of random weights.
+
+    All sizes take more than a quarter of an hour on two cores, --model 10M two minutes.
+    """
     from tulou.bench.generate import ANSWER_TOKENS, CONCURRENT, SHAPES, bench_generate
 
     if unknown := set(models or ()) - set(SHAPES):
