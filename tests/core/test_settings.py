@@ -49,6 +49,11 @@ def test_names_from_inside_are_not_taken_from_the_file(key: str, meant: str) -> 
         parse_settings({key: {}})
 
 
+def test_from_nothing_muon_may_be_asked_for_whatever_the_method() -> None:
+    model = {"task": "chat", "base": "scratch", "method": "lora", "pretrain": {"optimizer": "muon"}}
+    assert parse_settings({"model": {"a": model}}).models["a"].pretrain.optimizer == "muon"
+
+
 def test_two_sources_with_one_name_are_refused() -> None:
     source = {"name": "a", "url": "*.md"}
     with pytest.raises(SettingsError, match="two sources are called 'a'"):

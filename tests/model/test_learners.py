@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
 from tulou.model import learners
-from tulou.model.learners import log_probabilities
+from tulou.model.causal import IGNORED, load_causal
+from tulou.model.learners import Speaker, log_probabilities
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -31,3 +34,15 @@ def test_the_gradient_may_be_asked_for_twice() -> None:
     (first,) = torch.autograd.grad(total, logits, retain_graph=True)
     (second,) = torch.autograd.grad(total, logits)
     assert torch.equal(first, second)
+
+
+def test_targets_are_the_same_whether_taken_at_once_or_picked(causal_folder: Path) -> None:
+    speaker = Speaker(load_causal(causal_folder)).eval()
+    ids = torch.randint(3, 50, (2, 8))
+    of_all = speaker.log_probabilities(ids, ids).view(2, 7)
+    some = ids.clone()
+    some[0, 3:] = some[1, :2] = IGNORED
+    picked = speaker.log_probabilities(ids, some)
+    torch.testing.assert_close(picked, torch.cat([of_all[0, :2], of_all[1, 1:]]))
+    assert len(speaker.log_probabilities(ids[:, :1], ids[:, :1])) == 0
+    assert len(speaker.log_probabilities(ids, torch.full_like(ids, IGNORED))) == 0

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from tulou.model.muon import StackedMuon, orthogonal
+from tulou.model.training import inner_matrices
 
 SHAPES = ((16, 16), (48, 16), (16, 48), (48, 16), (8, 16))
 
@@ -37,7 +38,9 @@ def test_stacked_steps_are_much_like_those_of_torchs_muon() -> None:
         assert torch.equal(stacked.state[mine]["momentum_buffer"], alone.state[other]["momentum_buffer"])
 
 
-def test_its_own_step_is_the_one_that_torch_takes_where_parameters_are_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_parameters_are_cut_the_step_is_much_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr("tulou.model.muon.STACK_NUMBERS", 800)  # stacks of one and of two
     ours, theirs = matrices(), matrices()
     for mine, other in zip(ours, theirs, strict=True):
@@ -76,3 +79,12 @@ def test_of_a_wide_range_of_singular_values_all_come_near_one() -> None:
 
 def test_matrices_of_zeros_stay_zeros() -> None:
     assert not orthogonal(torch.zeros(2, 8, 16)).any()
+
+
+def test_embeddings_and_heads_are_no_inner_matrices_whatever_they_are_called() -> None:
+    block = nn.Linear(8, 8)
+    outside = {"wte": nn.Embedding(20, 8), "norm": nn.LayerNorm(8), "lm_head": nn.Linear(8, 20)}
+    model = nn.ModuleDict({"block": block, **outside})
+    matrices, rest = inner_matrices(model)
+    assert [id(matrix) for matrix in matrices] == [id(block.weight)]
+    assert len(rest) == len(list(model.parameters())) - 1

@@ -82,7 +82,7 @@ def bench_train(
     started = time.perf_counter()
     accuracy = None
     classify = ModelSettings(task="classify", source="data", base=base, epochs=epochs, batch_size=batch_size)
-    # First what the state of the heap matters most to: a plain loop is a program of its own, and begins with none.
+    # Pretraining first: a heap that fine-tuning has grown would speed up the plain loops.
     pretrain = _pretrain(size or PretrainSettings(), workdir / "pretrain", steps, progress)
     finetune = _finetune(data, workdir / "finetune", classify, steps, progress)
     if data and seeds:

@@ -2,7 +2,7 @@
 
 On a processor, plain products make attention over a short row twice as fast as the fused kernel, whose way back is
 slow; they keep every score, so long rows and large models stay with it. Compiled, a block's many small operations
-become few: a seventh less time, after twenty seconds of compiling. It imports torch at the top: import it inside the
+become few: a sixth less time, after twenty seconds of compiling. It imports torch at the top: import it inside the
 function that needs it.
 """
 

@@ -24,7 +24,10 @@ STACK_NUMBERS = 1 << 24  # in one stack, which takes some ten bytes for each; la
 
 
 class StackedMuon(torch.optim.Muon):
-    """`torch.optim.Muon` whose steps are as large as AdamW's; parameters cut by FSDP are left to torch's own step."""
+    """`torch.optim.Muon` whose steps are as large as AdamW's.
+
+    Parameters cut by FSDP are left to torch's own step, of five iterations, which is much like this one.
+    """
 
     def __init__(self, matrices: Sequence[nn.Parameter], lr: float, weight_decay: float = 0.1) -> None:
         super().__init__(matrices, lr=lr, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw")

@@ -102,13 +102,14 @@ def inner_matrices(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parame
     """The matrices inside the blocks, and all other parameters."""
     matrices: list[nn.Parameter] = []
     rest: list[nn.Parameter] = []
+    embeddings = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
     for name, parameter in model.named_parameters():
-        is_inner = parameter.ndim == 2 and "embed" not in name and "lm_head" not in name
+        is_inner = parameter.ndim == 2 and id(parameter) not in embeddings and "lm_head" not in name
         (matrices if is_inner else rest).append(parameter)
     return matrices, rest
 
 
 def adamw(model: nn.Module, learning_rate: float, weight_decay: float = 0.01) -> Optimizers:
-    """For a model that was trained before: whatever of it is not frozen."""
+    """For whatever of a model is not frozen."""
     learnt = [parameter for parameter in model.parameters() if parameter.requires_grad]
     return Optimizers(torch.optim.AdamW(learnt, lr=learning_rate, weight_decay=weight_decay, fused=True))
