@@ -178,19 +178,28 @@ def test_a_gradient_that_is_no_number_never_reaches_the_weights(tmp_path: Path) 
         train(Steep, adamw, steps, Plan(epochs.steps, epochs.tokens), tmp_path)
 
 
-def test_a_full_disk_at_a_checkpoint_keeps_the_one_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("full_at", "told"),
+    [
+        (1, "at step 4 of training; no checkpoint had been"),
+        (3, "at step 12 of training; the checkpoint before"),
+    ],
+)
+def test_a_full_disk_at_a_checkpoint_keeps_the_one_before(
+    full_at: int, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     saves, real = 0, safetensors.torch.save_file
 
     def fill(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str]) -> None:
         nonlocal saves
         saves += 1
-        if saves == 3:
+        if saves == full_at:
             Path(path).write_bytes(b"half a file")
             raise OSError(errno.ENOSPC, "No space left on device")
         real(tensors, path, metadata=metadata)
 
     monkeypatch.setattr("tulou.model.checkpoint.save_file", fill)
-    with pytest.raises(DiskFullError, match="is full at step 12 of training; the checkpoint before is kept"):
+    with pytest.raises(DiskFullError, match=told):
         run(tmp_path, checkpoint_every=4)
     assert not list(tmp_path.glob("*.partial"))
     monkeypatch.setattr("tulou.model.checkpoint.save_file", real)

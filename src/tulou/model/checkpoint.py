@@ -25,12 +25,14 @@ from tulou.core.errors import BusyError, DiskFullError
 from tulou.model.team import cut_like, whole
 from tulou.model.training import Optimizers
 
+CHECKPOINT = "checkpoint.safetensors"
+
 
 class Checkpoint:
     """The newest state of one training run in `folder`, for the run that comes after a kill."""
 
     def __init__(self, folder: Path, *, writes: bool = True) -> None:
-        self.path = folder / "checkpoint.safetensors"
+        self.path = folder / CHECKPOINT
         self._writes = writes
 
     def save(self, model: nn.Module, optimizers: Optimizers, facts: dict[str, Any]) -> None:
@@ -93,10 +95,12 @@ def write_tensors(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any],
         partial.unlink(missing_ok=True)
         if not is_disk_full(err):
             raise
-        raise DiskFullError(
-            f"the disk that holds {path.parent} is full at step {facts.get('step', 0)} of training; the checkpoint "
-            "before is kept: free some space and run again to go on from there"
-        ) from err
+        where = f"the disk that holds {path.parent} is full at step {facts.get('step', 0)} of training"
+        if (path.parent / CHECKPOINT).is_file():
+            kept = "the checkpoint before is kept: free some space and run again to go on from there"
+        else:
+            kept = "no checkpoint had been written: free some space and run again"
+        raise DiskFullError(f"{where}; {kept}") from err
 
 
 def read_facts(path: Path) -> dict[str, Any]:
