@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import os
 import random
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +48,28 @@ def settings(base: Path, epochs: int = 6) -> ModelSettings:
     return ModelSettings(
         task="classify", base=str(base), source="tickets", epochs=epochs, batch_size=16, learning_rate=2e-3
     )
+
+
+NUMBERED = """
+import sys
+from pathlib import Path
+from tulou.model.vocabulary import open_tokenizer, unknown_characters
+texts = ["退货运费谁来付", "发票去哪里下载", "会员积分怎么用", "签收几天可以退"] * 2
+print("".join(unknown_characters(open_tokenizer(Path(sys.argv[1])), texts)))
+"""
+
+
+def test_new_characters_are_numbered_alike_in_every_process(bert_folder: Path) -> None:
+    def order(hash_seed: str) -> str:
+        made = subprocess.run(
+            [sys.executable, "-c", NUMBERED, str(bert_folder)],
+            env={**os.environ, "PYTHONHASHSEED": hash_seed, "PYTHONIOENCODING": "utf-8"},
+            capture_output=True, check=True, encoding="utf-8",
+        )  # fmt: skip
+        return made.stdout
+
+    assert len(order("1")) > 20
+    assert order("1") == order("2")
 
 
 def test_classifier_learns_labels_and_the_characters_its_base_did_not_know(bert_folder: Path, tmp_path: Path) -> None:

@@ -35,13 +35,16 @@ def open_tokenizer(folder: Path) -> Tokenizer:
 
 
 def unknown_characters(tokenizer: Tokenizer, texts: Iterable[str], min_count: int = MIN_COUNT) -> list[str]:
-    """Characters of `texts` that become the unknown token, the most frequent first."""
+    """Characters of `texts` that become the unknown token, the most frequent first, in the same order in every process.
+
+    Their tokens are numbered in this order, and a training that goes on after a kill must number them as before.
+    """
     if (unknown := unknown_id(tokenizer)) is None:
         return []
     counts = Counter(character for text in texts for character in set(_normalised(tokenizer, text)))
     return [
         character
-        for character, count in counts.most_common()
+        for character, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
         if count >= min_count and unknown in tokenizer.encode(character, add_special_tokens=False).ids
     ]
 
