@@ -61,7 +61,7 @@ def test_two_workers_learn_what_one_learns(bert_folder: Path, tmp_path: Path, sh
     losses = [[point["loss"] for point in made["history"]] for made in (alone, facts)]
     assert losses[0] == pytest.approx(losses[1], abs=0.05)
     one, other = (load_file(tmp_path / name / "head.safetensors")["weight"] for name in ("alone", "team/out"))
-    assert (one - other).abs().max() < 0.05
+    assert (one - other).abs().max() < 0.01  # sums are rounded in another order
 
 
 @pytest.mark.parametrize("sharding", ["ddp", "fsdp"])
@@ -92,7 +92,7 @@ def test_a_worker_killed_in_mid_run_costs_only_the_steps_since_the_checkpoint(
     told = [entry["point"]["step"] for entry in map(json.loads, diary) if "point" in entry]
     assert all(told.count(step) == 1 for step in (1, 2, 3, 4)), "the steps before the checkpoint were not taken again"
     whole, resumed = (load_file(tmp_path / name / "out" / "head.safetensors") for name in ("whole", "cut"))
-    assert (whole["weight"] - resumed["weight"]).abs().max() < 0.05
+    assert whole["weight"].equal(resumed["weight"])
 
 
 def test_what_the_recipe_says_in_a_worker_is_said_here(bert_folder: Path, tmp_path: Path) -> None:
