@@ -99,7 +99,7 @@ def write_tensors(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any],
         if (path.parent / CHECKPOINT).is_file():
             kept = "the checkpoint before is kept: free some space and run again to go on from there"
         else:
-            kept = "no checkpoint had been written: free some space and run again"
+            kept = "no checkpoint was written yet: free some space and run again"
         raise DiskFullError(f"{where}; {kept}") from err
 
 

@@ -244,9 +244,10 @@ class _Run:
             names = [name for part in parts for name in self._culprits(part)] or names
         names = self.team.gather(names)
         shown = ", ".join(names[:NAMES_SHOWN]) + (f" and {len(names) - NAMES_SHOWN} more" * (len(names) > NAMES_SHOWN))
+        kept = f"the weights of step {self.saved_step} are kept" if self.saved_step else "no checkpoint was written yet"
         return ModelError(
             f"the {what} stopped being a number at step {self.course.step + 1} of {self.plan.steps}, at rows {shown}; "
-            f"the weights of step {self.saved_step} are kept: mend or remove these rows, or lower learning_rate"
+            f"{kept}: mend or remove these rows, or lower learning_rate"
         )
 
     def _culprits(self, part: Batch) -> list[str]:
